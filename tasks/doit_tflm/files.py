@@ -1,0 +1,205 @@
+"""Files: replaced whole or not at all, left alone when equal, and known by the digest of their content.
+
+A digest is remembered together with the file's stat, so that an unchanged file is read once. As in git's index
+("racy git"), a stat that is younger than the clock can tell apart is not believed.
+"""
+
+from __future__ import annotations
+
+import glob
+import hashlib
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+__all__ = ["DigestCache", "Stamp", "digest_bytes", "digest_file", "normalise", "replacing", "write_if_changed"]
+
+Stamp = tuple[int, int, int, int]
+"""mtime in ns, ctime in ns, size in bytes, inode: equal stamps mean an untouched file."""
+
+_FINE_WINDOW_NS = 50_000_000
+"""Kernels stamp files with a clock that ticks every 1 to 10 ms; five ticks of the slowest is beyond doubt."""
+_COARSE_WINDOW_NS = 2_500_000_000
+"""FAT and some network file systems keep whole or even seconds."""
+
+
+def digest_bytes(data: bytes | bytearray | memoryview) -> str:
+    """Return the BLAKE2b-128 digest of `data` as 32 hexadecimal digits."""
+    return hashlib.blake2b(data, digest_size=16).hexdigest()
+
+
+def digest_file(path: str | Path) -> str:
+    """Return the BLAKE2b-128 digest of a file's content as 32 hexadecimal digits.
+
+    Raises
+    ------
+    OSError
+        If it cannot be read.
+    """
+    state = hashlib.blake2b(digest_size=16)
+    with open(path, "rb", buffering=0) as stream:
+        while block := stream.read(1 << 20):
+            state.update(block)
+    return state.hexdigest()
+
+
+def normalise(path: str | Path, root: str | Path = ".") -> str:
+    """Return the one spelling of a path: relative to `root` where it lies below it, else absolute.
+
+    doit matches a file_dep with a target by its spelling, so that ``./a``, ``a`` and ``/project/a`` must be one.
+    """
+    absolute = os.path.normpath(os.path.join(os.path.abspath(root), path))
+    relative = os.path.relpath(absolute, os.path.abspath(root))
+    return absolute if relative == ".." or relative.startswith(".." + os.sep) else Path(relative).as_posix()
+
+
+def stamp(path: str) -> Stamp | None:
+    """Return the stamp of a regular file, or None where there is none."""
+    try:
+        found = os.stat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    if found.st_mode & 0o170000 != 0o100000:
+        return None
+    return (found.st_mtime_ns, found.st_ctime_ns, found.st_size, found.st_ino)
+
+
+def is_settled(mark: Stamp, now_ns: int) -> bool:
+    """Tell whether a write after `now_ns` would be sure to change `mark`."""
+    newest = max(mark[0], mark[1])
+    window = _COARSE_WINDOW_NS if newest % 1_000_000_000 == 0 else _FINE_WINDOW_NS
+    return newest + window < now_ns
+
+
+class DigestCache:
+    """Content digests by path, believed while the file's stamp stays the same.
+
+    Attributes
+    ----------
+    fresh : dict
+        Entries that were added since the cache was loaded, for whoever stores it.
+    """
+
+    def __init__(self) -> None:
+        self._known: dict[str, tuple[Stamp, str | None]] = {}
+        self.fresh: dict[str, tuple[Stamp, str | None]] = {}
+
+    def load(self, key: str, mark: Stamp, digest: str | None) -> None:
+        """Take over an entry that an earlier run stored."""
+        self._known[key] = (mark, digest)
+
+    def items(self) -> list[tuple[str, tuple[Stamp, str | None]]]:
+        """Return all that is believed now."""
+        return list(self._known.items())
+
+    def get(
+        self, path: str, member: str = "", compute: Callable[[str, str], str | None] | None = None
+    ) -> str | None:
+        """Return the digest of a file, or of a part of it.
+
+        Parameters
+        ----------
+        path : str
+            The file.
+        member : str, optional
+            A name for the part of the file that `compute` reads.
+        compute : callable, optional
+            ``compute(path, member)`` returns the part's digest, or None where the file has no such part.
+            Without it the whole file's digest is taken.
+
+        Returns
+        -------
+        str or None
+            None where there is no such file, or no such part of it.
+        """
+        mark = stamp(path)
+        if mark is None:
+            return None
+        key = f"{path}!{member}" if member else path
+        known = self._known.get(key)
+        if known is not None and known[0] == mark:
+            return known[1]
+        now_ns = time.time_ns()
+        try:
+            digest = compute(path, member) if compute else digest_file(path)
+        except FileNotFoundError:
+            return None
+        if is_settled(mark, now_ns) and stamp(path) == mark:
+            self._known[key] = self.fresh[key] = (mark, digest)
+        return digest
+
+
+@contextmanager
+def replacing(path: str | Path) -> Iterator[BinaryIO]:
+    """Write a complete new file beside `path` and rename it there; on any error `path` stays as it was.
+
+    Yields
+    ------
+    BinaryIO
+        Open for reading and writing. It is flushed to the disk before the rename.
+    """
+    target = Path(path)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    _sweep(target)
+    part = target.parent / f".{target.name}.{os.getpid()}.part"
+    try:
+        with open(part, "w+b") as stream:
+            yield stream
+            stream.flush()
+            os.fsync(stream.fileno())
+        if target.exists():
+            os.chmod(part, target.stat().st_mode & 0o7777)
+        os.replace(part, target)
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
+    _sync_directory(target.parent)
+
+
+def write_if_changed(path: str | Path, data: bytes) -> bool:
+    """Make `data` the content of `path`, atomically; leave a file alone that holds it already.
+
+    Returns
+    -------
+    bool
+        Whether the file was written.
+    """
+    target = Path(path)
+    if target.is_file() and target.stat().st_size == len(data) and target.read_bytes() == data:
+        return False
+    if target.is_dir() and not target.is_symlink():
+        target.rmdir()
+    with replacing(target) as stream:
+        stream.write(data)
+    return True
+
+
+def _sync_directory(directory: Path) -> None:
+    """Make a rename durable."""
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _sweep(target: Path) -> None:
+    """Remove what killed writers of `target` left beside it."""
+    for name in glob.glob(f".{glob.escape(target.name)}.*.part", root_dir=target.parent):
+        pid = name.rsplit(".", 2)[1]
+        if pid.isdigit() and not _alive(int(pid)):
+            (target.parent / name).unlink(missing_ok=True)
+
+
+def _alive(pid: int) -> bool:
+    """Tell whether a process of this machine has this number."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
