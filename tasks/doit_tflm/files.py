@@ -15,7 +15,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-__all__ = ["DigestCache", "Stamp", "digest_bytes", "digest_file", "normalise", "replacing", "write_if_changed"]
+__all__ = [
+    "DigestCache",
+    "Stamp",
+    "digest_bytes",
+    "digest_file",
+    "normalise",
+    "replacing",
+    "write_if_changed",
+]
 
 Stamp = tuple[int, int, int, int]
 """mtime in ns, ctime in ns, size in bytes, inode: equal stamps mean an untouched file."""

@@ -269,7 +269,9 @@ class ConverterSettings(MutableMapping[str, Any]):
 
     def _check_io(self, int16x8: bool, mode: str) -> None:  # noqa: FBT001 - private, and named at each call
         kind = "a float model" if mode == "float" else "16x8 quantization" if int16x8 else "int8 quantization"
-        allowed = ("float32",) if mode == "float" else ("int16", "float32") if int16x8 else ("int8", "uint8", "float32")
+        allowed = (
+            ("float32",) if mode == "float" else ("int16", "float32") if int16x8 else ("int8", "uint8", "float32")
+        )
         for key in ("inference_input_type", "inference_output_type"):
             value = self._canonical[key]
             if value not in allowed:
