@@ -58,7 +58,7 @@ class _Fields:
     header: HeaderSettings = field(default_factory=HeaderSettings)
 
 
-_KINDS: dict[str, tuple[type | tuple[type, ...], str]] = {
+_KINDS: dict[str, tuple[Any, str]] = {
     "version": (int, "a whole number"),
     "description": (str, "a string"),
     "classes": ((list, tuple), "a list of strings"),

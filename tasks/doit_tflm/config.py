@@ -1,0 +1,84 @@
+"""The project's settings: the table ``[tool.doit-tflm]`` in pyproject.toml."""
+
+from __future__ import annotations
+
+import difflib
+import sys
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from doit_tflm.errors import UserError
+from doit_tflm.files import normalise
+
+__all__ = ["FACETS", "Config", "read_config"]
+
+FACETS = ("calibration", "converter", "graph", "header", "parameters", "training")
+"""What a specification is split into: see `doit_tflm.facets`."""
+
+
+@dataclass(frozen=True)
+class Config:
+    """Where things are, relative to the project.
+
+    Attributes
+    ----------
+    models_dir : str
+        Specification scripts ``NAME.py`` and archives ``NAME.mltk.zip``.
+    build_dir : str
+        Intermediate files, logs and the journal.
+    header_dir : str
+        The C sources.
+    converter : str
+        What converts models, ``"module:class"``: an implementation of `doit_tflm.convert.Converter`.
+    """
+
+    models_dir: str = "models"
+    build_dir: str = "build"
+    header_dir: str = "firmware/generated"
+    converter: str = "doit_tflm.convert:TensorFlowConverter"
+
+    @property
+    def journal(self) -> str:
+        """The journal's path."""
+        return f"{self.build_dir}/.doit-tflm.journal"
+
+    def specs(self) -> list[str]:
+        """Return the paths of the specification scripts, sorted."""
+        names = sorted(path.name for path in Path(self.models_dir).glob("[!_.]*.py"))
+        return [f"{self.models_dir}/{name}" for name in names]
+
+
+def read_config(root: str | Path = ".") -> Config:
+    """Read the settings of a project; defaults where there are none.
+
+    Raises
+    ------
+    UserError
+        If the table has an unknown key, or a value that is no relative path.
+    """
+    path = Path(root) / "pyproject.toml"
+    if not path.is_file():
+        return Config()
+    table = _load(path).get("tool", {}).get("doit-tflm", {})
+    known = [one.name for one in fields(Config)]
+    for key, value in table.items():
+        if key not in known:
+            near = difflib.get_close_matches(key, known, n=1)
+            fix = f"did you mean {near[0]!r}?" if near else f"use {', '.join(known)}"
+            raise UserError(f"[tool.doit-tflm] has no setting {key!r}", str(path), fix)
+        if not isinstance(value, str) or not value:
+            raise UserError(f"[tool.doit-tflm] {key} is {value!r}", str(path), 'give a path, e.g. "models"')
+    return Config(**{key: value if key == "converter" else normalise(value, root) for key, value in table.items()})
+
+
+def _load(path: Path) -> dict[str, Any]:
+    """Parse a TOML file."""
+    if sys.version_info >= (3, 11):
+        import tomllib
+    else:
+        import tomli as tomllib
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise UserError(f"is not valid TOML: {error}", str(path), "mend it") from None

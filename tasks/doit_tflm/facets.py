@@ -1,0 +1,183 @@
+"""A specification, split into facets: what each stage reads of it, as canonical JSON.
+
+A stage depends on its facet only, so that an edit reaches the stages that read what was edited, and no other.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import Any
+
+from doit_tflm.errors import UserError
+from doit_tflm.files import digest_file, normalise
+from doit_tflm.fingerprint import Fingerprint, fingerprint
+from doit_tflm.observe import matches
+from doit_tflm.parameters import Typed, decode_typed, encode
+from doit_tflm.script import Script
+from doit_tflm.spec import ModelSpec
+
+__all__ = ["canonical_json", "data_files", "facets", "typed_parameters"]
+
+_QUANTIZE = ("inference_input_type", "inference_output_type", "supported_ops")
+"""Settings that only the second stage of quantization reads."""
+_ELSEWHERE = (
+    "representative_dataset",
+    "representative_dataset_max_samples",
+    "generate_unquantized",
+    "generate_quantization_report",
+)
+"""Settings that no conversion reads."""
+RESERVED = ("name", "version", "classes", "hash", "date")
+
+
+def canonical_json(value: Any) -> bytes:
+    """Return JSON that is the same for equal values: sorted, indented, one spelling."""
+    return (json.dumps(value, sort_keys=True, indent=2, ensure_ascii=False) + "\n").encode()
+
+
+def facets(script: Script) -> dict[str, dict[str, Any]]:
+    """Return a specification's facets by name.
+
+    Raises
+    ------
+    UserError
+        If settings are wrong, or cannot be had together.
+    """
+    spec = script.spec
+    try:
+        spec.tflite_converter.check()
+        return {
+            "calibration": _calibration(spec, script.path),
+            "converter": _converter(spec),
+            "graph": _graph(spec),
+            "header": _header(spec),
+            "parameters": _parameters(spec),
+            "training": _training(spec, script.path),
+        }
+    except UserError as error:
+        raise error.at(script.path) from None
+
+
+def _converter(spec: ModelSpec) -> dict[str, Any]:
+    settings = spec.tflite_converter.canonical()
+    return {"mode": spec.tflite_converter.mode, **{key: settings[key] for key in _QUANTIZE}}
+
+
+def _graph(spec: ModelSpec) -> dict[str, Any]:
+    """Return what decides the float graph; where it is converted in one shot, all settings do."""
+    settings = spec.tflite_converter.canonical()
+    mode = spec.tflite_converter.mode
+    later = _QUANTIZE if mode == "int8" else ()
+    kept = {key: value for key, value in settings.items() if key not in (*later, *_ELSEWHERE)}
+    shape = list(spec.input_shape) if spec.input_shape is not None else None
+    return {**kept, "mode": mode, "weights": spec.weights and normalise(spec.weights), "input_shape": shape}
+
+
+def _calibration(spec: ModelSpec, where: str) -> dict[str, Any]:
+    """Return what decides the representative samples."""
+    given = spec.tflite_converter["representative_dataset"]
+    if spec.tflite_converter.mode == "float":
+        return {"source": "none"}
+    if given == "generate":
+        if spec.dataset is None:
+            raise UserError(
+                'representative_dataset is "generate", but the spec has no dataset to draw from',
+                fix="set dataset, or give a generator function as representative_dataset",
+            )
+        source, used = "generate", [spec.dataset]
+    else:
+        # The training data shows whether the samples are on the same scale.
+        source, used = "function", [given, *([spec.dataset] if spec.dataset else [])]
+    found = [fingerprint(function, os.getcwd(), where) for function in used]
+    limit = spec.tflite_converter["representative_dataset_max_samples"] if source == "generate" else None
+    return {
+        "source": source,
+        "representative_dataset_max_samples": limit,
+        "seed": spec.seed,
+        "dataset code": _joined(found),
+        "packages": {name: number for one in found for name, number in one.packages().items()},
+        "data files": {path: digest_file(path) for path in data_files(spec)},
+    }
+
+
+def _joined(found: list[Fingerprint]) -> str:
+    return " ".join(one.digest for one in found)
+
+
+def data_files(spec: ModelSpec) -> list[str]:
+    """Return the files that the spec's globs match, sorted."""
+    paths = {normalise(path) for pattern in spec.data_files for path in matches(pattern) if os.path.isfile(path)}
+    for pattern in spec.data_files:
+        if not matches(pattern):
+            raise UserError(f"data_files: nothing matches {pattern!r}", fix="mend the glob, or take it out")
+    return sorted(paths)
+
+
+def _parameters(spec: ModelSpec) -> dict[str, Any]:
+    """Return what is embedded in the model."""
+    for key in RESERVED:
+        if key in spec.model_parameters:
+            raise UserError(
+                f"model_parameters[{key!r}] is written by the build itself", fix=f"set {key} of the spec"
+            )
+    given = {"name": spec.name, "version": spec.version, "classes": spec.classes, **spec.model_parameters}
+    types = {key: typed.type for key, typed in decode_typed(encode(given)).items()}
+    plain = {key: value.value if isinstance(value, Typed) else value for key, value in given.items()}
+    return {
+        "description": spec.description,
+        "parameters": {key: _plain(value) for key, value in plain.items()},
+        "types": types,
+    }
+
+
+def _plain(value: Any) -> Any:
+    """Return a parameter as JSON has it: bytes as hexadecimal digits."""
+    if isinstance(value, (bytes, bytearray)):
+        return bytes(value).hex()
+    return value.tolist() if hasattr(value, "tolist") else value
+
+
+def typed_parameters(facet: dict[str, Any]) -> dict[str, Typed]:
+    """Return the parameters that the facet ``parameters.json`` holds."""
+    types = facet["types"]
+    return {
+        key: Typed(types[key], bytes.fromhex(value) if types[key] == "bin" else value)
+        for key, value in facet["parameters"].items()
+    }
+
+
+def _header(spec: ModelSpec) -> dict[str, Any]:
+    header = spec.header
+    return {
+        "array_name": header.array_name,
+        "section": header.section,
+        "directory": header.directory and normalise(header.directory),
+    }
+
+
+def _training(spec: ModelSpec, where: str) -> dict[str, Any]:
+    """Return what training reads.
+
+    Code that cannot be fingerprinted stops a training, and nothing else: its error is kept for then.
+    """
+    plain = {"epochs": spec.epochs, "batch_size": spec.batch_size, "seed": spec.seed}
+    used = {
+        "model code": spec.build_model_function,
+        "dataset code": spec.dataset,
+        "train_callbacks code": spec.train_callbacks,
+        "optimizer code": spec.optimizer,
+        "loss code": spec.loss,
+        "metrics code": spec.metrics,
+    }
+    try:
+        return {**plain, **{key: _digest_of(value, where) for key, value in used.items()}}
+    except UserError as error:
+        return {**plain, "cannot train": str(error)}
+
+
+def _digest_of(value: Any, where: str) -> str:
+    found = Fingerprint(os.getcwd(), where)
+    found.add(value, "spec")
+    found.finish()
+    return found.digest

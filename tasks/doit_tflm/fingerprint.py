@@ -1,0 +1,335 @@
+"""A callable's fingerprint: its code, and all that its code uses of the user's own.
+
+Comments, docstrings, blank lines and line numbers do not count. Followed are defaults, closures, globals, local
+imports and classes, as far as they are the user's; what belongs to a package counts by the package's version.
+What cannot be told apart for certain is an error, never a guess.
+"""
+
+from __future__ import annotations
+
+import ast
+import enum
+import functools
+import importlib
+import importlib.util
+import inspect
+import linecache
+import os
+import sys
+import types
+from collections.abc import Callable, Iterable
+from pathlib import PurePath
+from typing import Any
+
+from doit_tflm.errors import UserError
+from doit_tflm.files import digest_bytes
+from doit_tflm.observe import version
+from doit_tflm.spec import HeaderSettings, ModelSpec, attribute_names
+from doit_tflm.syntax import Uses, dump, global_names
+from doit_tflm.trace import is_own
+
+__all__ = ["Fingerprint", "fingerprint"]
+
+_DYNAMIC = {"getattr", "vars", "__dict__", "asdict", "setattr"}
+_PLAIN = (type(None), bool, int, float, complex, str, bytes, type(Ellipsis), range, slice)
+
+
+class Fingerprint:
+    """What was found of a callable.
+
+    Attributes
+    ----------
+    lines : list of str
+        The text that is hashed, readable.
+    modules : set of str
+        Top-level names of the packages that the code uses.
+    """
+
+    def __init__(self, root: str, where: str) -> None:
+        self.lines: list[str] = []
+        self.modules: set[str] = set()
+        self.mentioned: set[str] = set()
+        self._root = root
+        self._where = where
+        self._seen: dict[int, int] = {}
+        self._kept: list[Any] = []
+        self._specs: list[ModelSpec] = []
+
+    @property
+    def digest(self) -> str:
+        """The digest of all that was found."""
+        return digest_bytes("\n".join(self.lines).encode())
+
+    def packages(self) -> dict[str, str]:
+        """Return the versions of the distributions that the code uses, by name."""
+        from importlib.metadata import packages_distributions
+
+        found = packages_distributions()
+        names = {name for module in self.modules for name in found.get(module, ())}
+        return {name: version(name) or "" for name in sorted(names)}
+
+    def add(self, value: Any, path: str) -> None:
+        """Take in a value, and what it uses.
+
+        Parameters
+        ----------
+        value : object
+            Data, a function, a class or a module.
+        path : str
+            How the code reaches it, for messages.
+
+        Raises
+        ------
+        UserError
+            If equal values could not be told from unequal ones.
+        """
+        if isinstance(value, _PLAIN):
+            self._line(path, repr(value).replace(self._root, "."))
+        elif id(value) in self._seen:
+            self._line(path, f"again {self._seen[id(value)]}")
+        else:
+            self._seen[id(value)] = len(self._seen)
+            self._kept.append(value)
+            self._add_new(value, path)
+
+    def finish(self) -> None:
+        """Take in the attributes of specs that the code mentions; to be called last."""
+        for spec in self._specs:
+            every = bool(self.mentioned & _DYNAMIC)
+            for name in attribute_names():
+                if (every or name in self.mentioned) and name not in ("dataset", "build_model_function"):
+                    value = getattr(spec, name)
+                    self.add(value.canonical() if name == "tflite_converter" else value, f"spec.{name}")
+
+    def _line(self, path: str, text: str) -> None:
+        self.lines.append(f"{path} = {text}")
+
+    def _add_new(self, value: Any, path: str) -> None:
+        """Take in a value that is not plain and was not met before."""
+        if isinstance(value, (list, tuple, set, frozenset, dict, types.MappingProxyType)):
+            self._add_container(value, path)
+        elif isinstance(value, PurePath):
+            self._line(path, f"path {os.path.relpath(value, self._root)}")
+        elif isinstance(value, enum.Enum):
+            self._line(path, f"{type(value).__qualname__}.{value.name}")
+        elif isinstance(value, ModelSpec):
+            self._line(path, "spec")
+            self._specs.append(value)
+        elif isinstance(value, types.ModuleType):
+            self._add_module(value, path)
+        elif isinstance(value, type):
+            self._add_class(value, path)
+        elif not callable(value) or not self._add_callable(value, path):
+            self._add_object(value, path)
+
+    def _add_container(self, value: Any, path: str) -> None:
+        self._line(path, f"{type(value).__name__} of {len(value)}")
+        if isinstance(value, (list, tuple)):
+            self._add_each(value, path)
+        elif isinstance(value, (set, frozenset)):
+            self._add_each(sorted(value, key=repr), path)
+        else:
+            for number, (key, item) in enumerate(value.items()):
+                self.add(key, f"{path}.key{number}")
+                self.add(item, f"{path}[{key!r}]")
+
+    def _add_each(self, values: Iterable[Any], path: str) -> None:
+        for number, item in enumerate(values):
+            self.add(item, f"{path}[{number}]")
+
+    def _add_callable(self, value: Any, path: str) -> bool:
+        """Take in a function, method or partial; False if it is none of these."""
+        if isinstance(value, functools.partial):
+            self._line(path, "partial")
+            self._add_each((value.func, value.args, value.keywords), path)
+        elif isinstance(value, types.MethodType):
+            self._line(path, "method")
+            self._add_each((value.__func__, value.__self__), path)
+        elif isinstance(value, types.FunctionType):
+            self._add_function(value, path)
+        elif isinstance(
+            value, (types.BuiltinFunctionType, types.MethodDescriptorType, types.WrapperDescriptorType)
+        ):
+            self._named(value, path)
+        elif hasattr(value, "__wrapped__"):
+            self._line(path, f"{type(value).__qualname__} around")
+            self.add(value.__wrapped__, f"{path}.__wrapped__")
+        else:
+            return False
+        return True
+
+    def _named(self, value: Any, path: str) -> None:
+        """Take in something of a package, by its name; its version counts."""
+        module = getattr(value, "__module__", None) or type(value).__module__
+        self.modules.add(module.partition(".")[0])
+        self._line(path, f"{module}.{getattr(value, '__qualname__', type(value).__qualname__)}")
+
+    def _add_function(self, function: types.FunctionType, path: str) -> None:
+        if not is_own(_file(function.__code__), self._root):
+            self._named(function, path)
+            return
+        nodes = self._nodes(function, path)
+        for node in nodes:
+            self._line(path, dump(node))
+        for label, values in (
+            ("default", function.__defaults__ or ()),
+            ("kwdefault", function.__kwdefaults__ or {}),
+        ):
+            if values:
+                self.add(values, f"{path}.{label}")
+        known = global_names(function.__code__)
+        self._follow(nodes, {k: v for k, v in function.__globals__.items() if k in known}, path)
+        for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
+            if _filled(cell):
+                self.add(cell.cell_contents, f"{path}.{name}")
+        if hasattr(function, "__wrapped__"):
+            self.add(function.__wrapped__, f"{path}.__wrapped__")
+
+    def _add_class(self, cls: type, path: str) -> None:
+        file = getattr(sys.modules.get(cls.__module__), "__file__", None)
+        if not (file and is_own(file, self._root)):
+            self._named(cls, path)
+            return
+        try:
+            source = inspect.getsource(cls)
+        except (OSError, TypeError):
+            raise self._cannot(f"the class {cls.__qualname__}", path, "define it in a file") from None
+        node = ast.parse(inspect.cleandoc("\n" + source) if source[0].isspace() else source)
+        self._line(path, dump(node))
+        self._follow([node], vars(sys.modules[cls.__module__]), path)
+
+    def _add_module(self, module: types.ModuleType, path: str) -> None:
+        """Take in a module as a whole: one of the user's by all that it defines."""
+        if not is_own(getattr(module, "__file__", None) or "", self._root):
+            self.modules.add(module.__name__.split(".")[0])
+            self._line(path, f"module {module.__name__}")
+            return
+        self._line(path, "own module")
+        for name, value in sorted(vars(module).items()):
+            if not name.startswith("__"):
+                self.add(value, f"{path}.{name}")
+
+    def _add_object(self, value: Any, path: str) -> None:
+        """Take in an array, a dtype, a tensor, or an object of a class of the user's."""
+        kind = type(value)
+        family = kind.__module__.split(".")[0]
+        if family in ("numpy", "tensorflow", "keras", "tf_keras"):
+            self.modules.add(family)
+            if hasattr(value, "numpy") or hasattr(value, "__array__"):
+                import numpy as np
+
+                array = np.ascontiguousarray(value.numpy() if hasattr(value, "numpy") else value)
+                self._line(path, f"array {array.dtype} {array.shape} {digest_bytes(array.tobytes())}")
+                return
+            if isinstance(getattr(value, "name", None), str):
+                self._line(path, f"{kind.__qualname__} {value.name}")
+                return
+        if isinstance(value, HeaderSettings) or (hasattr(value, "__dict__") and self._is_own_class(kind)):
+            self.add(kind, f"{path}.__class__")
+            self.add(vars(value), path)
+            return
+        raise self._cannot(
+            f"an object of {kind.__module__}.{kind.__qualname__}",
+            path,
+            "make it inside the function, or use plain data",
+        )
+
+    def _is_own_class(self, cls: type) -> bool:
+        return is_own(getattr(sys.modules.get(cls.__module__), "__file__", None) or "", self._root)
+
+    def _nodes(self, function: types.FunctionType, path: str) -> list[ast.AST]:
+        """Return a function's syntax trees: for a lambda, those of all lambdas on its line."""
+        code = function.__code__
+        source = "".join(linecache.getlines(_file(code)))
+        want = (ast.Lambda,) if function.__name__ == "<lambda>" else (ast.FunctionDef, ast.AsyncFunctionDef)
+        found: list[ast.AST] = []
+        for node in ast.walk(ast.parse(source)) if source else ():
+            if isinstance(node, want):
+                first = min([node.lineno, *(d.lineno for d in getattr(node, "decorator_list", ()))])
+                if first == code.co_firstlineno:
+                    found.append(node)
+        if not found:
+            raise self._cannot(
+                f"the function {function.__qualname__}, whose source is not at hand", path, "define it in a file"
+            )
+        return found
+
+    def _follow(self, nodes: Iterable[ast.AST], names: dict[str, Any], path: str) -> None:
+        """Take in what the code names: globals, attributes of modules, and local imports."""
+        uses = Uses()
+        for node in nodes:
+            uses.visit(node)
+        self.mentioned |= uses.attributes | set(uses.names)
+        for name, chains in sorted(uses.names.items()):
+            if name not in names or name in uses.imported:
+                continue
+            value = names[name]
+            if isinstance(value, types.ModuleType) and "" not in chains and _is_own_module(value, self._root):
+                for attribute in sorted(chains):
+                    self.add(getattr(value, attribute, None), f"{path}.{name}.{attribute}")
+            else:
+                self.add(value, f"{path}.{name}")
+        for module, attribute in sorted(uses.imports):
+            self._add_import(module, attribute, path)
+
+    def _add_import(self, module: str, attribute: str, path: str) -> None:
+        """Take in what a function imports when it runs."""
+        package = module.partition(".")[0]
+        try:
+            spec = importlib.util.find_spec(package)
+        except (ImportError, ValueError):
+            spec = None
+        if spec is None or not is_own(spec.origin or "", self._root):
+            self.modules.add(package)
+            return
+        try:
+            value: Any = importlib.import_module(module)
+            value = getattr(value, attribute) if attribute else value
+        except (ImportError, AttributeError) as error:
+            raise self._cannot(f"the import of {module} {attribute}".rstrip(), path, str(error)) from None
+        self.add(value, f"{path}.{module}.{attribute}")
+
+    def _cannot(self, what: str, path: str, fix: str) -> UserError:
+        return UserError(
+            f"{path} uses {what}, and whether that changed from build to build cannot be told", self._where, fix
+        )
+
+
+def _file(code: types.CodeType) -> str:
+    return os.path.abspath(code.co_filename)
+
+
+def _is_own_module(module: types.ModuleType, root: str) -> bool:
+    return is_own(getattr(module, "__file__", None) or "", root)
+
+
+def _filled(cell: types.CellType) -> bool:
+    """Tell whether a closure's variable has a value yet."""
+    try:
+        _ = cell.cell_contents
+    except ValueError:
+        return False
+    return True
+
+
+def fingerprint(function: Callable[..., Any], root: str, where: str) -> Fingerprint:
+    """Return the fingerprint of a callable.
+
+    Parameters
+    ----------
+    function : callable
+        The user's function, with its modules still imported.
+    root : str
+        The project's directory.
+    where : str
+        The script, for messages.
+
+    Raises
+    ------
+    UserError
+        If it uses something that cannot be told apart from build to build.
+    """
+    found = Fingerprint(root, where)
+    found.add(function, getattr(function, "__name__", "function"))
+    found.finish()
+    return found

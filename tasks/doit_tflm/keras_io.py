@@ -1,0 +1,236 @@
+"""Trained weights, read into a function of batch size 1 that the converter takes.
+
+A dynamic batch costs SHAPE, STRIDED_SLICE and PACK ops around every Reshape and Flatten; a batch of 1 has none.
+The function's variables are frozen first: that converts five times faster than through a SavedModel, and gives
+the same tensors.
+"""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from doit_tflm import archive
+from doit_tflm.errors import UserError
+from doit_tflm.files import digest_bytes, digest_file
+
+__all__ = ["Input", "LoadedModel", "find_weights", "is_keras2", "load", "member_names"]
+
+
+@dataclass(frozen=True)
+class Input:
+    """One input of a model.
+
+    Attributes
+    ----------
+    name : str
+        Its name.
+    shape : tuple of int
+        Without the batch dimension.
+    dtype : str
+        As NumPy names it.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """A trained model, ready to be converted.
+
+    Attributes
+    ----------
+    inputs : tuple of Input
+        In the order of `function`'s arguments.
+    function : ConcreteFunction
+        Batch size 1, without variables.
+    """
+
+    inputs: tuple[Input, ...]
+    function: Any
+
+
+def member_names(model: str) -> tuple[str, str]:
+    """Return the archive members that may hold a model's weights, the preferred one first."""
+    return f"{model}.keras", f"{model}.h5"
+
+
+def archive_weights(path: str, model: str) -> tuple[str, bytes] | None:
+    """Return name and content of the archive's member of weights; None if there is none."""
+    if Path(path).exists():
+        for member in member_names(model):
+            content = archive.read_member(path, member)
+            if content is not None:
+                return member, content
+    return None
+
+
+def find_weights(
+    model: str, archive_path: str, weights: str, directory: str
+) -> tuple[Path, dict[str, str | None]]:
+    """Return a file or directory of weights, and the keys and digests that it stands for.
+
+    Parameters
+    ----------
+    model : str
+        The model's name.
+    archive_path : str
+        Where its archive is.
+    weights : str
+        The spec's `weights`; empty for the archive's member.
+    directory : str
+        Where a member may be extracted to.
+
+    Raises
+    ------
+    UserError
+        If there are no weights.
+    """
+    if weights:
+        path = Path(weights)
+        if path.is_dir():
+            files = sorted(file for file in path.rglob("*") if file.is_file())
+            keys: dict[str, str | None] = {file.as_posix(): digest_file(file) for file in files}
+            if f"{weights}/saved_model.pb" not in keys:
+                raise UserError(
+                    "this directory is no SavedModel", weights, "name the one with saved_model.pb in it"
+                )
+            return path, keys
+        if not path.is_file():
+            raise UserError("there are no such weights", weights, "correct `weights` in the specification")
+        return path, {weights: digest_file(path)}
+    found = archive_weights(archive_path, model)
+    if found is None:
+        raise UserError(f"no trained weights of {model}", archive_path, f"train it: doit train:{model}")
+    member, content = found
+    # The preferred member's absence counts as well: it would be taken if it appeared.
+    keys = {f"{archive_path}!{name}": None for name in member_names(model)[: member_names(model).index(member)]}
+    keys[f"{archive_path}!{member}"] = digest_bytes(content)
+    extracted = Path(directory) / member
+    extracted.write_bytes(content)
+    return extracted, keys
+
+
+def load(path: Path, where: str, build: Callable[[], Any] | None) -> LoadedModel:
+    """Load weights, whichever Keras wrote them.
+
+    Parameters
+    ----------
+    path : Path
+        ``.keras``, ``.h5``, ``.weights.h5`` or a SavedModel directory.
+    where : str
+        What to call it in messages.
+    build : callable
+        Makes the model, for a file that holds weights only.
+
+    Raises
+    ------
+    UserError
+        If it cannot be loaded.
+    """
+    if path.is_dir():
+        return _saved_model(path)
+    try:
+        return _frozen(_keras_model(path, where, build))
+    except UserError:
+        raise
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, RuntimeError) as error:
+        first = str(error).strip().split("\n")[0]
+        raise UserError(
+            f"cannot be loaded: {type(error).__name__}: {first}",
+            where,
+            "see the log for all of it; custom layers must be registered with keras.saving",
+        ) from error
+
+
+def _keras_model(path: Path, where: str, build: Callable[[], Any] | None) -> Any:
+    """Return the model in a file, loaded by the Keras that wrote it."""
+    version, whole = _written_by(path, where)
+    keras = keras_module(version)
+    keras.backend.clear_session()
+    if whole:
+        return keras.models.load_model(path, compile=False)
+    if build is None:
+        raise UserError("holds weights only", where, "set build_model_function, which makes the model around them")
+    model = build()
+    model.load_weights(path)
+    return model
+
+
+def keras_module(version: str) -> Any:
+    """Return Keras 3, or tf_keras for what Keras 2 wrote."""
+    if version.split(".", maxsplit=1)[0] in ("1", "2"):
+        import tf_keras
+
+        return tf_keras
+    import keras
+
+    return keras
+
+
+def is_keras2(model: Any) -> bool:
+    """Tell whether a model is tf_keras's."""
+    return any(cls.__module__.split(".")[0] == "tf_keras" for cls in type(model).__mro__)
+
+
+def _written_by(path: Path, where: str) -> tuple[str, bool]:
+    """Return the version of the Keras that wrote a file, and whether the file holds a whole model."""
+    if zipfile.is_zipfile(path):
+        metadata = json.loads(archive.read_member(path, "metadata.json") or b"{}")
+        return str(metadata.get("keras_version", "3")), archive.read_member(path, "config.json") is not None
+    import h5py
+
+    if not h5py.is_hdf5(path):
+        raise UserError("is neither an HDF5 nor a .keras file", where, "save it again with model.save(...)")
+    with h5py.File(path) as file:
+        attributes: Mapping[str, Any] = file.attrs
+        version = attributes.get("keras_version", b"2" if "layer_names" in attributes else b"3")
+        text = version.decode() if isinstance(version, bytes) else str(version)
+        return text, "model_config" in attributes
+
+
+def _frozen(model: Any) -> LoadedModel:
+    """Return a Keras model as a function."""
+    import tensorflow as tf
+
+    names = list(getattr(model, "input_names", [])) or [tensor.name.partition(":")[0] for tensor in model.inputs]
+    specs, inputs = [], []
+    for name, tensor in zip(names, model.inputs, strict=True):
+        shape = tuple(tensor.shape[1:])
+        if any(size is None for size in shape):
+            raise UserError(
+                f"input {name} has the dynamic shape {shape}", fix="give keras.Input a shape without None"
+            )
+        dtype = tf.as_dtype(tensor.dtype)
+        specs.append(tf.TensorSpec((1, *shape), dtype, name=name))
+        inputs.append(Input(name, shape, dtype.name))
+    call = tf.function(lambda *tensors: model(tensors[0] if len(tensors) == 1 else list(tensors), training=False))
+    return LoadedModel(tuple(inputs), freeze(call.get_concrete_function(*specs)))
+
+
+def _saved_model(path: Path) -> LoadedModel:
+    """Return a SavedModel's serving function, its batch pinned to 1."""
+    import tensorflow as tf
+
+    loaded = tf.saved_model.load(str(path))
+    if "serving_default" not in loaded.signatures:
+        raise UserError("has no serving_default signature", str(path), "export it with model.export(...)")
+    serving = loaded.signatures["serving_default"]
+    named = sorted(serving.structured_input_signature[1].items())
+    specs = {name: tf.TensorSpec((1, *spec.shape[1:]), spec.dtype, name=name) for name, spec in named}
+    function = tf.function(serving).get_concrete_function(**specs)
+    inputs = tuple(Input(name, tuple(spec.shape[1:]), spec.dtype.name) for name, spec in specs.items())
+    return LoadedModel(inputs, freeze(function))
+
+
+def freeze(function: Any) -> Any:
+    """Return a concrete function with its variables made constants; loops stay, for the converter to fuse."""
+    from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
+
+    return convert_variables_to_constants_v2(function, lower_control_flow=False)

@@ -1,0 +1,85 @@
+"""What a stage depends on, named by keys, and what can be seen of it now.
+
+========================  ====================================================================
+key                       value: equal values mean that nothing changed
+========================  ====================================================================
+``path``                  digest of the file's content
+``archive.zip!member``    digest of the member's content
+``glob:pattern``          digest of the sorted names that match
+``version:package``       the installed version
+``value:name=text``       text: a setting of the project, part of the key itself
+========================  ====================================================================
+
+The value is None where there is no such thing.
+"""
+
+from __future__ import annotations
+
+import glob
+from functools import cache
+
+from doit_tflm.archive import member_digest
+from doit_tflm.files import DigestCache, digest_bytes, stamp
+
+__all__ = ["describe", "input_file", "is_path", "mark", "observe", "version"]
+
+
+_NO_FILE = ("glob:", "version:", "value:")
+
+
+@cache
+def version(package: str) -> str | None:
+    """Return the version of an installed distribution, without importing it."""
+    from importlib import metadata
+
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def is_path(key: str) -> bool:
+    """Tell whether a key names a file as a whole."""
+    return "!" not in key and not key.startswith(_NO_FILE)
+
+
+def observe(key: str, digests: DigestCache) -> str | None:
+    """Return what a key's value is now."""
+    if key.startswith("version:"):
+        return version(key[8:])
+    if key.startswith("value:"):
+        return key.partition("=")[2]
+    if key.startswith("glob:"):
+        return digest_bytes("\n".join(matches(key[5:])).encode())
+    if "!" in key:
+        archive, member = key.split("!", 1)
+        return digests.get(archive, member, member_digest)
+    return digests.get(key)
+
+
+def matches(pattern: str) -> list[str]:
+    """Return the sorted files that match a pattern; ``**`` matches any number of directories."""
+    return sorted(glob.glob(pattern, recursive=True))
+
+
+def mark(key: str) -> object:
+    """Return something that changes whenever the file behind a key is written."""
+    path = input_file(key)
+    return stamp(path) if path else None
+
+
+def input_file(key: str) -> str:
+    """Return the file behind a key, or "" where there is none."""
+    return "" if key.startswith(_NO_FILE) else key.split("!", 1)[0]
+
+
+def describe(key: str, before: str | None, now: str | None) -> str:
+    """Say in a few words how a key's value changed."""
+    if key.startswith("version:"):
+        return f"{key[8:]}: {before or 'none'} → {now or 'none'}"
+    if key.startswith("glob:"):
+        return f"other files match {key[5:]}"
+    if key.startswith("value:"):
+        return key[6:].replace("=", " is now ")
+    name = key.split("!", 1)[1] if "!" in key else key
+    return f"{name} is new" if before is None else f"{name} is gone" if now is None else f"{name} changed"

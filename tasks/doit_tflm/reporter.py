@@ -1,0 +1,156 @@
+"""The console: one line for each stage that ran, with why and how long, and nothing for what did not."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any, TextIO
+
+from doit.exceptions import BaseFail
+from doit.reporter import ConsoleReporter
+
+from doit_tflm.engine import Stage, StageCheck, on_progress
+
+__all__ = ["Reporter", "check_of", "why"]
+
+_SLOW_S = 2.0
+"""A stage that takes longer shows its progress."""
+
+
+def check_of(task: Any) -> StageCheck | None:
+    """Return the check of a task that is a stage of ours."""
+    return next((check for check, _, _ in task.uptodate if isinstance(check, StageCheck)), None)
+
+
+class Reporter(ConsoleReporter):  # type: ignore[misc]  # doit has no types
+    """doit's reporter for stages; other tasks of a dodo.py are reported as doit does."""
+
+    desc = "a line per stage that ran, with why and how long"
+
+    def __init__(self, outstream: TextIO, options: dict[str, Any]) -> None:
+        super().__init__(outstream, options)
+        self._began: dict[str, float] = {}
+        self._ran = 0
+        self._models: set[str] = set()
+        self._display: _Display | None = None
+        self.failures: list[dict[str, Any]]
+
+    def execute_task(self, task: Any) -> None:
+        """Start the clock of a stage."""
+        check = check_of(task)
+        if check is None:
+            super().execute_task(task)
+            return
+        self._began[task.name] = time.monotonic()
+        if self._display is None and self.outstream.isatty():
+            self._display = _Display()
+            on_progress(self._display.update)
+
+    def skip_uptodate(self, task: Any) -> None:
+        """Count a stage that had nothing to do."""
+        check = check_of(task)
+        if check is not None:
+            self._models.add(check.stage.model)
+        elif task.actions:
+            super().skip_uptodate(task)
+
+    def add_success(self, task: Any) -> None:
+        """Write a stage's line."""
+        check = check_of(task)
+        if check is None:
+            return
+        self._ran += 1
+        self._models.add(check.stage.model)
+        seconds = time.monotonic() - self._began.pop(task.name)
+        self._line(check.stage, f"{check.stage.verb:<9}  ({why(check)})  {seconds:.1f} s")
+        for note in check.notes:
+            self._line(check.stage, f"warning: {note}")
+
+    def add_failure(self, task: Any, fail: BaseFail) -> None:
+        """Write why a stage failed, and where its log is."""
+        check = check_of(task)
+        if check is None:
+            super().add_failure(task, fail)
+            return
+        if task.name in self._began:
+            self._ran += 1
+            self._line(check.stage, f"{check.stage.verb} failed")
+            self.write(f"  {fail.message}\n  log: {check.stage.log}\n")
+        else:
+            self._line(check.stage, f"{check.stage.verb} not run: {_unmet(fail)}")
+
+    def _line(self, stage: Stage, text: str) -> None:
+        if self._display is not None:
+            self._display.finish(stage)
+        self.write(f"{stage.model}: {text}\n")
+
+    def complete_run(self) -> None:
+        """Say so if there was nothing to do."""
+        if self._display is not None:
+            self._display.close()
+        if not self._ran and self._models and not self.runtime_errors:
+            models = "1 model is" if len(self._models) == 1 else f"{len(self._models)} models are"
+            self.write(f"{models} up to date\n")
+        self.failures = [one for one in self.failures if check_of(one["task"]) is None]
+        super().complete_run()
+
+
+def why(check: StageCheck) -> str:
+    """Return why a stage ran: the first reasons, and how many more there are."""
+    shown = check.reasons[:3] or ["asked for"]
+    more = len(check.reasons) - len(shown)
+    text = "; ".join(shown) + (f"; {more} more" if more > 0 else "")
+    return text.replace(str(Path(check.stage.log).parent) + "/", "")
+
+
+def _unmet(fail: BaseFail) -> str:
+    return str(fail.message).strip().replace("\n", " ")
+
+
+class _Display:
+    """Progress bars on a terminal, for stages that take long."""
+
+    def __init__(self) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+        self._bars = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            console=Console(file=sys.stdout),
+            transient=True,
+        )
+        self._ids: dict[str, Any] = {}
+        self._since: dict[str, float] = {}
+        self._lock = threading.Lock()
+
+    def update(self, stage: Stage, text: str, done: int, total: int) -> None:
+        """Show how far a stage is, once it is known to be slow."""
+        with self._lock:
+            since = self._since.setdefault(stage.task, time.monotonic())
+            if time.monotonic() - since < _SLOW_S:
+                return
+            if stage.task not in self._ids:
+                self._bars.start()
+                self._ids[stage.task] = self._bars.add_task(stage.model, total=total or None)
+            self._bars.update(
+                self._ids[stage.task], description=f"{stage.model}: {text}", completed=done, total=total or None
+            )
+
+    def finish(self, stage: Stage) -> None:
+        """Take a stage's bar away."""
+        with self._lock:
+            self._since.pop(stage.task, None)
+            bar = self._ids.pop(stage.task, None)
+            if bar is not None:
+                self._bars.remove_task(bar)
+            if not self._ids:
+                self._bars.stop()
+
+    def close(self) -> None:
+        """Give the terminal back."""
+        self._bars.stop()

@@ -1,0 +1,188 @@
+"""Model specification scripts: run by path, each on its own, and their errors made readable."""
+
+from __future__ import annotations
+
+import importlib.abc
+import importlib.machinery
+import os
+import random
+import sys
+import traceback
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType, TracebackType
+
+from doit_tflm.errors import UserError
+from doit_tflm.files import digest_bytes
+from doit_tflm.spec import CURRENT_NAME, ModelSpec
+from doit_tflm.trace import is_own
+
+__all__ = ["Script", "loaded", "user_code"]
+
+
+@dataclass(frozen=True)
+class Script:
+    """A script that was run.
+
+    Attributes
+    ----------
+    path : str
+        As it was given.
+    spec : ModelSpec
+        Its model specification.
+    module : ModuleType
+        Its namespace.
+    """
+
+    path: str
+    spec: ModelSpec
+    module: ModuleType
+
+    def own_modules(self) -> list[str]:
+        """Return the files of the user's modules that are imported, sorted."""
+        files = (getattr(module, "__file__", None) for module in list(sys.modules.values()))
+        return sorted({file for file in files if file and is_own(file, os.getcwd())})
+
+
+class _FromSource(importlib.machinery.SourceFileLoader):
+    """Compiles the source itself: a ``.pyc`` is taken for current by its date in whole seconds and its size."""
+
+    def path_stats(self, path: str) -> dict[str, float]:
+        """Deny that there is anything to compare a ``.pyc`` with."""
+        raise OSError(path)
+
+
+class _OwnFinder(importlib.abc.MetaPathFinder):
+    """Finds the user's modules as Python would, and loads them from source."""
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> importlib.machinery.ModuleSpec | None:
+        """Return how to load a module of the user's; None leaves it to Python."""
+        found = importlib.machinery.PathFinder.find_spec(fullname, path, target)
+        if found is None or type(found.loader) is not importlib.machinery.SourceFileLoader:
+            return None
+        if not found.origin or not is_own(found.origin, os.getcwd()):
+            return None
+        found.loader = _FromSource(fullname, found.origin)
+        return found
+
+
+@contextmanager
+def loaded(path: str) -> Iterator[Script]:
+    """Run a specification script, and keep its surroundings for the block.
+
+    The script's directory, then the project's, are searched for modules. What it imports of the user's modules
+    is forgotten afterwards, so that two scripts may have helpers of the same name beside them.
+
+    Raises
+    ------
+    UserError
+        If the script fails, or does not define exactly one ModelSpec.
+    """
+    stem = Path(path).stem
+    name = f"doit_tflm_model_{digest_bytes(os.path.abspath(path).encode())[:8]}_{stem}"
+    before = set(sys.modules)
+    saved_path, finder = list(sys.path), _OwnFinder()
+    sys.path[:0] = [os.path.abspath(Path(path).parent), os.getcwd()]
+    sys.meta_path.insert(0, finder)
+    token = CURRENT_NAME.set(stem)
+    try:
+        module = _run(path, name)
+        yield Script(path, _the_spec(module, path), module)
+    finally:
+        CURRENT_NAME.reset(token)
+        sys.meta_path.remove(finder)
+        sys.path[:] = saved_path
+        for key in set(sys.modules) - before:
+            file = getattr(sys.modules[key], "__file__", None)
+            if key == name or (file and is_own(file, os.getcwd())):
+                del sys.modules[key]
+
+
+def _run(path: str, name: str) -> ModuleType:
+    """Run a script as a module."""
+    if not Path(path).is_file():
+        raise UserError("there is no such specification", path, "write it, or name another model")
+    module = ModuleType(name)
+    module.__file__ = os.path.abspath(path)
+    sys.modules[name] = module
+    seed(0)
+    with user_code(path):
+        code = compile(Path(path).read_bytes(), module.__file__, "exec", dont_inherit=True)
+        exec(code, module.__dict__)  # noqa: S102 - running the script is the point
+    return module
+
+
+def _the_spec(module: ModuleType, path: str) -> ModelSpec:
+    """Return the one ModelSpec of a module."""
+    specs = {id(v): (k, v) for k, v in vars(module).items() if isinstance(v, ModelSpec)}
+    if not specs:
+        raise UserError("defines no ModelSpec", path, "write my_model = ModelSpec(...) at its top level")
+    if len(specs) > 1:
+        names = " and ".join(sorted(k for k, _ in specs.values()))
+        raise UserError(f"defines more than one ModelSpec ({names})", path, "give each a script of its own")
+    return next(iter(specs.values()))[1]
+
+
+def seed(value: int) -> None:
+    """Seed the generators that user code draws from: Python's, and those of NumPy and TensorFlow if imported."""
+    random.seed(value)
+    if "numpy" in sys.modules:
+        sys.modules["numpy"].random.seed(value % 2**32)
+    if "tensorflow" in sys.modules:
+        sys.modules["tensorflow"].random.set_seed(value)
+
+
+@contextmanager
+def user_code(path: str, doing: str = "") -> Iterator[None]:
+    """Turn what the user's code raises into one error with their traceback, cut to their frames.
+
+    Parameters
+    ----------
+    path : str
+        The script, to say where.
+    doing : str
+        What the code was asked for, e.g. ``'dataset("validation") '``.
+
+    Raises
+    ------
+    UserError
+        Instead of any exception.
+    """
+    try:
+        yield
+    except UserError as error:
+        raise error.at(_place(error.__traceback__, path)) from None
+    except SyntaxError as error:
+        text = "".join(traceback.format_exception_only(type(error), error))
+        raise UserError("does not compile", path, "mend it", detail=text) from None
+    except (Exception, SystemExit) as error:
+        raise UserError(
+            f"{doing}raised {type(error).__name__}: {error}", path, "mend it", detail=_own_traceback(error)
+        ) from error
+
+
+def _frames(trace: TracebackType | None) -> list[traceback.FrameSummary]:
+    """Return the frames of the user's files."""
+    root = os.getcwd()
+    return [frame for frame in traceback.extract_tb(trace) if is_own(os.path.abspath(frame.filename), root)]
+
+
+def _place(trace: TracebackType | None, path: str) -> str:
+    """Return the user's innermost line as ``file:line``."""
+    frames = _frames(trace)
+    if not frames:
+        return path
+    return f"{os.path.relpath(frames[-1].filename)}:{frames[-1].lineno}"
+
+
+def _own_traceback(error: BaseException) -> str:
+    """Return an error's traceback without the frames of others."""
+    frames = _frames(error.__traceback__)
+    for frame in frames:
+        frame.filename = os.path.relpath(frame.filename)
+    lines = ["Traceback (most recent call last; only your files):\n", *traceback.format_list(frames)]
+    return "".join(lines + traceback.format_exception_only(type(error), error))

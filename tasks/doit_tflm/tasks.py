@@ -1,0 +1,215 @@
+"""Specifications → doit tasks.
+
+A project's ``dodo.py`` is::
+
+    from doit_tflm import doit_config, model_tasks
+
+    DOIT_CONFIG = doit_config()
+
+
+    def task_models():
+        yield from model_tasks()
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from doit.globals import Globals
+
+from doit_tflm.config import FACETS, Config, read_config
+from doit_tflm.engine import ContentChecker, Remove, Session, Stage, StageAction, StageCheck
+from doit_tflm.errors import UserError
+from doit_tflm.observe import is_path
+from doit_tflm.reporter import Reporter
+
+__all__ = ["doit_config", "model_tasks", "stages"]
+
+SESSION = "_session"
+"""The hidden task that takes the project's lock."""
+
+_OURS, _TENSORFLOW = "version:doit-tflm", "version:tensorflow"
+
+_DOCS = {
+    "evaluate": "run the specifications, and write what each stage reads of them",
+    "sample": "draw the representative samples",
+    "calibrate": "convert the trained models, and measure ranges with the samples",
+    "convert": "quantize the calibrated models",
+    "embed": "embed the parameters",
+    "archive": "put the .tflite models into the archives",
+    "header": "write the C sources",
+    "quantize": "build everything up to the C sources of the models",
+    "train": "train a model, then quantize it",
+}
+
+
+def doit_config(*, default_tasks: list[str] | None = None) -> dict[str, Any]:
+    """Return doit's configuration: our checker, journal and console.
+
+    Parameters
+    ----------
+    default_tasks : list of str, optional
+        What ``doit`` alone builds; ``["quantize"]`` when left out.
+    """
+    return {
+        "default_tasks": default_tasks or ["quantize"],
+        "backend": "tflm-journal",
+        "dep_file": _config().journal,
+        "check_file_uptodate": ContentChecker,
+        "reporter": Reporter,
+        "verbosity": 2,
+        # Threads that wait for worker processes: a process that was killed would leave doit waiting for ever.
+        "par_type": "thread",
+    }
+
+
+def _config() -> Config:
+    """Read the project's settings; a mistake in them ends doit with the message alone."""
+    try:
+        return read_config()
+    except UserError as error:
+        sys.exit(f"ERROR: {error}")
+
+
+def stages(spec: str, config: Config) -> list[Stage]:
+    """Return the stages of a model's build, in order.
+
+    Parameters
+    ----------
+    spec : str
+        The specification script, relative to the project.
+    config : Config
+        The project's settings.
+    """
+    model = Path(spec).stem
+    directory = f"{config.build_dir}/{model}"
+    archive = f"{spec.removesuffix('.py')}.mltk.zip"
+    common = {"script": spec, "directory": directory}
+    facets = {name: f"{directory}/{name}.json" for name in (*FACETS, "toolchain")}
+    samples, calibrated, quantized = (
+        f"{directory}/{name}" for name in ("samples.npz", "calibrated.tflite", "quantized.tflite")
+    )
+    final = f"{directory}/{model}.tflite"
+
+    def stage(
+        task: str, call: str, inputs: list[str], outputs: list[str], arguments: dict[str, Any], verb: str = ""
+    ) -> Stage:
+        return Stage(
+            task=f"{task}:{model}",
+            model=model,
+            verb=verb or task,
+            inputs=(*inputs, _OURS),
+            outputs=tuple(outputs),
+            call=f"doit_tflm.{call}",
+            arguments=arguments,
+            log=f"{directory}/{verb or task}.log",
+            facets=tuple(path for path in inputs if path.endswith(".json")),
+        )
+
+    weights = {"model": model, "archive_path": archive}
+    tool = {"converter": config.converter}
+    converter, header_dir = (f"value:{name}={getattr(config, name)}" for name in ("converter", "header_dir"))
+    return [
+        stage("evaluate", "stages:evaluate", [spec, _TENSORFLOW], [facets[name] for name in FACETS], common),
+        stage("sample", "stages:sample", [facets["calibration"]], [samples], common),
+        stage(
+            "calibrate",
+            "stages:calibrate",
+            [facets["graph"], samples, _TENSORFLOW, converter],
+            [calibrated],
+            {**common, **weights, **tool},
+        ),
+        stage(
+            "convert",
+            "stages:quantize",
+            [facets["converter"], calibrated, _TENSORFLOW, converter],
+            [quantized, facets["toolchain"]],
+            {**common, **tool},
+            verb="quantize",
+        ),
+        stage("embed", "stages:embed", [quantized, facets["parameters"]], [final], {**common, "model": model}),
+        stage("archive", "stages:update_archive", [final], [f"{archive}!{model}.tflite"], {**common, **weights}),
+        stage(
+            "header",
+            "stages:write_header",
+            [final, facets["header"], facets["toolchain"], header_dir],
+            [],
+            {"directory": directory, "model": model, "header_dir": config.header_dir},
+        ),
+        stage("train", "train:train", [facets["training"]], [], {**common, **weights}),
+    ]
+
+
+def model_tasks(config: Config | None = None, specs: list[str] | None = None) -> Iterator[dict[str, Any]]:
+    """Yield the doit tasks of a project's models.
+
+    Parameters
+    ----------
+    config : Config, optional
+        The project's settings; those of pyproject.toml when left out.
+    specs : list of str, optional
+        The specification scripts; all of the project's when left out.
+    """
+    config = config or _config()
+    yield {"basename": SESSION, "actions": [], "uptodate": [Session()]}
+    for basename in (
+        "quantize",
+        "train",
+        "evaluate",
+        "sample",
+        "calibrate",
+        "convert",
+        "embed",
+        "archive",
+        "header",
+    ):
+        yield {"basename": basename, "name": None, "doc": _DOCS[basename]}
+    for spec in config.specs() if specs is None else specs:
+        yield from _tasks_of(spec, config)
+
+
+def _tasks_of(spec: str, config: Config) -> Iterator[dict[str, Any]]:
+    """Yield the tasks of one model."""
+    model = Path(spec).stem
+    for stage in stages(spec, config):
+        basename = stage.task.split(":")[0]
+        task = _task(stage, config)
+        if basename == "train":
+            task["actions"].append([sys.executable, "-m", "doit_tflm", "quantize", model])
+        yield task
+    yield {
+        "basename": "quantize",
+        "name": model,
+        "actions": None,
+        "task_dep": [f"header:{model}", f"archive:{model}"],
+        "doc": f"everything up to the C sources of {model}",
+    }
+
+
+def _task(stage: Stage, config: Config) -> dict[str, Any]:
+    """Return a stage as a doit task."""
+    recorded = Globals.dep_manager.get_values(stage.task) if Globals.dep_manager else {}
+    made = [key for key in recorded.get("outputs", stage.outputs) if is_path(key)]
+    read = [key for key in recorded.get("inputs", ()) if is_path(key)]
+    static = [key for key in stage.inputs if is_path(key)]
+    basename = stage.task.split(":")[0]
+    cleaned = (*made, stage.log)
+    directories = (
+        f"{config.build_dir}/{stage.model}",
+        config.header_dir,
+        *sorted({str(Path(p).parent) for p in made}),
+    )
+    return {
+        "basename": basename,
+        "name": stage.model,
+        "actions": [StageAction(stage)],
+        "file_dep": sorted({*static, *read}),
+        "targets": made,
+        "task_dep": [SESSION],
+        "uptodate": [StageCheck(stage)],
+        "clean": [Remove(cleaned, directories)],
+        "doc": f"{_DOCS[basename].split(',')[0]}: {stage.model}",
+    }

@@ -1,0 +1,131 @@
+"""Which files a piece of user code reads, as Python's audit events tell.
+
+Reads that Python does not carry out itself (TensorFlow's, HDF5's) cause no event: `ModelSpec.data_files` names
+those.
+"""
+
+from __future__ import annotations
+
+import os
+import site
+import sys
+import sysconfig
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+__all__ = ["Recorder", "is_own", "recording"]
+
+_WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT
+_SYSTEM = (
+    "/usr",
+    "/lib",
+    "/lib32",
+    "/lib64",
+    "/bin",
+    "/sbin",
+    "/etc",
+    "/proc",
+    "/sys",
+    "/dev",
+    "/run",
+    "/var/lib",
+)
+
+
+@lru_cache(maxsize=1)
+def _installed() -> tuple[str, ...]:
+    """Return the directories whose files are known by a version, or are the system's."""
+    places = {sys.prefix, sys.base_prefix, sys.exec_prefix, *sysconfig.get_paths().values()}
+    places |= {*site.getsitepackages(), site.getusersitepackages()}
+    # Where ours lies in an editable installation.
+    places.add(str(Path(__file__).parent))
+    return tuple({os.path.realpath(place) + os.sep for place in (*places, *_SYSTEM)})
+
+
+@lru_cache(maxsize=4096)
+def is_own(path: str, root: str = "") -> bool:
+    """Tell whether a file is the user's: neither of the Python installation nor of the system.
+
+    Parameters
+    ----------
+    path : str
+        An absolute path.
+    root : str
+        The project's directory. Outside of it, hidden directories of the home directory (caches, settings of
+        programs) are not the user's work either.
+    """
+    real = os.path.realpath(path)
+    if real.startswith(_installed()) or not path.startswith(os.sep):
+        return False
+    if root and real.startswith(os.path.realpath(root) + os.sep):
+        return True
+    home = os.path.expanduser("~")
+    return not real.startswith(os.path.join(home, "."))
+
+
+class Recorder:
+    """What was opened while it was active.
+
+    Attributes
+    ----------
+    read, written : set of str
+        Absolute paths that were opened for reading, and for writing.
+    """
+
+    def __init__(self) -> None:
+        self.read: set[str] = set()
+        self.written: set[str] = set()
+
+    def note(self, path: Any, mode: Any, flags: Any) -> None:
+        """Take note of an ``open`` event."""
+        if not isinstance(path, (str, bytes, os.PathLike)):
+            return
+        name = os.path.abspath(os.fsdecode(path))
+        writing = any(c in mode for c in "wax+") if isinstance(mode, str) else bool(flags & _WRITING)
+        (self.written if writing else self.read).add(name)
+
+    def inputs(self, root: str, without: tuple[str, ...] = ()) -> list[str]:
+        """Return the user's files that were read and not written, sorted.
+
+        Parameters
+        ----------
+        root : str
+            The project's directory.
+        without : tuple of str
+            Directories whose files are left out: the build's own.
+        """
+        skipped = tuple(os.path.abspath(place) + os.sep for place in without)
+        return sorted(
+            path
+            for path in self.read - self.written
+            if is_own(path, root) and not path.startswith(skipped) and not path.endswith((".pyc", ".pyo"))
+        )
+
+
+_active: Recorder | None = None
+_hooked = False
+
+
+def _hook(event: str, args: tuple[Any, ...]) -> None:
+    if event == "open" and _active is not None:
+        _active.note(*args)
+
+
+@contextmanager
+def recording() -> Iterator[Recorder]:
+    """Record the files that are opened until the block ends.
+
+    An audit hook cannot be removed, so there is one, which is idle outside of such a block.
+    """
+    global _active, _hooked
+    if not _hooked:
+        sys.addaudithook(_hook)
+        _hooked = True
+    outer, _active = _active, Recorder()
+    try:
+        yield _active
+    finally:
+        _active = outer
