@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -42,13 +41,14 @@ def _root(
 
 @app.command()
 def quantize(model: Model) -> None:
-    """Bring a model's .tflite, archive and C sources up to date; print the .tflite's path.
+    """Bring a model's .tflite, archive and C sources up to date.
 
     The same build as `doit quantize:NAME`, also where there is no dodo.py.
     """
-    from doit_tflm.api import quantize_model
+    from doit_tflm.api import build
 
-    typer.echo(_relative(quantize_model(model)))
+    _, code = build(model, sys.stdout)
+    raise typer.Exit(code)
 
 
 @app.command()
@@ -79,10 +79,6 @@ def stage(
         typer.echo(f"warning: {note}", err=True)
     for path in result["outputs"]:
         typer.echo(path)
-
-
-def _relative(path: Path) -> str:
-    return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
 
 
 def main() -> None:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import gc
 import io
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TextIO
 
 from doit_tflm.config import Config, read_config
 from doit_tflm.errors import UserError
 from doit_tflm.files import normalise
 
-__all__ = ["quantize_model"]
+__all__ = ["build", "quantize_model"]
 
 
 def quantize_model(model: str | Path) -> Path:
@@ -34,13 +36,33 @@ def quantize_model(model: str | Path) -> Path:
     UserError
         If there is no such model, or a stage fails. What was built before stays.
     """
+    output = io.StringIO()
+    path, code = build(model, output)
+    if code:
+        raise UserError(output.getvalue().strip() or f"{model} could not be built")
+    return path
+
+
+def build(model: str | Path, output: TextIO) -> tuple[Path, int]:
+    """Bring a model up to date.
+
+    Parameters
+    ----------
+    model : str or Path
+        As for `quantize_model`.
+    output : TextIO
+        Where the line of each stage goes.
+
+    Returns
+    -------
+    path, code
+        The ``.tflite``, and doit's exit code: 0 for success.
+    """
     root, name = _find(model)
     with _inside(root):
         config = read_config()
-        text, code = _build(config, name)
-        if code:
-            raise UserError(text.strip() or f"{name} could not be built")
-    return root / config.build_dir / name / f"{name}.tflite"
+        code = _run_doit(config, name, output)
+    return root / config.build_dir / name / f"{name}.tflite", code
 
 
 def _find(model: str | Path) -> tuple[Path, str]:
@@ -93,21 +115,23 @@ def _inside(root: Path) -> Iterator[None]:
         os.chdir(before)
 
 
-def _build(config: Config, name: str) -> tuple[str, int]:
-    """Run doit on one model; return what it printed and its exit code."""
+def _run_doit(config: Config, name: str, output: TextIO) -> int:
+    """Run doit on one model, without a dodo.py; return its exit code."""
     from doit.cmd_base import ModuleTaskLoader
     from doit.doit_cmd import DoitMain
 
     from doit_tflm import engine, tasks
 
-    output = io.StringIO()
+    # A run of doit is made for a process of its own: see doit_config and Reporter.complete_run.
+    threshold = gc.get_threshold()
     settings = {**tasks.doit_config(), "outfile": output}
     namespace = {
         "DOIT_CONFIG": settings,
         "task_models": lambda: tasks.model_tasks(config, [f"{config.models_dir}/{name}.py"]),
     }
     try:
-        code = DoitMain(ModuleTaskLoader(namespace), config_filenames=()).run(["run", f"quantize:{name}"])
+        return int(DoitMain(ModuleTaskLoader(namespace), config_filenames=()).run(["run", f"quantize:{name}"]))
     finally:
         engine.close_workers()
-    return output.getvalue(), code
+        gc.unfreeze()
+        gc.set_threshold(*threshold)

@@ -5,9 +5,11 @@ It may be the only copy of somebody's trained weights: it is only ever replaced 
 
 from __future__ import annotations
 
+import errno
 import io
 import struct
 import zipfile
+import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -39,7 +41,17 @@ def _opened(path: str | Path) -> Iterator[zipfile.ZipFile]:
             yield archive
     except FileNotFoundError:
         raise UserError("there is no such archive", str(path)) from None
-    except (zipfile.BadZipFile, NotImplementedError, EOFError, RuntimeError) as fault:
+    except (
+        zipfile.BadZipFile,
+        NotImplementedError,
+        EOFError,
+        RuntimeError,
+        ValueError,
+        OSError,
+        zlib.error,
+    ) as fault:
+        if isinstance(fault, OSError) and fault.errno not in (None, errno.EINVAL):
+            raise  # the machine's fault; these two are what a nonsensical offset, and bz2, come to
         raise UserError(f"damaged archive ({fault})", str(path), "restore it from a copy") from None
 
 
@@ -113,6 +125,10 @@ def update_members(path: str | Path, changes: Mapping[str, bytes]) -> bool:
 
 def _copy(old: zipfile.ZipFile, new: zipfile.ZipFile, stream: BinaryIO, changes: Mapping[str, bytes]) -> None:
     """Copy members as they are stored, the changed ones with their new content."""
+    damaged = old.testzip()
+    if damaged is not None:
+        raise zipfile.BadZipFile(f"{damaged} does not have its checksum")
+    new.comment = old.comment
     for info in old.infolist():
         if info.filename in changes:
             add_member(new, info.filename, changes[info.filename])

@@ -61,6 +61,8 @@ def read_config(root: str | Path = ".") -> Config:
     if not path.is_file():
         return Config()
     table = _load(path).get("tool", {}).get("doit-tflm", {})
+    if not isinstance(table, dict):
+        raise UserError(f"tool.doit-tflm is {table!r}", str(path), "write a table: [tool.doit-tflm]")
     known = [one.name for one in fields(Config)]
     for key, value in table.items():
         if key not in known:

@@ -64,11 +64,15 @@ class TensorFlowConverter:
         """
         import tensorflow as tf
 
-        converter = tf.lite.TFLiteConverter.from_concrete_functions([model.function])
+        if model.saved is None:
+            converter = tf.lite.TFLiteConverter.from_concrete_functions([model.function])
+        else:
+            converter = tf.lite.TFLiteConverter.from_saved_model(model.saved.name)
         _configure(converter, settings)
         if settings["mode"] != "float":
             arrays = matched(samples, model.inputs)
-            converter.representative_dataset = lambda: _fed(arrays)
+            names = [one.name for one in model.inputs] if model.saved is not None else None
+            converter.representative_dataset = lambda: _fed(arrays, names)
         if settings["mode"] == "int8":
             converter.optimizations = [tf.lite.Optimize.DEFAULT]
             converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
@@ -199,13 +203,14 @@ def _fitting(samples: Samples, key: str, wanted: Input) -> NDArray[np.generic]:
     return array
 
 
-def _fed(arrays: list[NDArray[np.generic]]) -> Iterator[list[NDArray[np.generic]]]:
-    """Yield the samples, batches of 1, and tell how far they are."""
+def _fed(arrays: list[NDArray[np.generic]], names: list[str] | None) -> Iterator[Any]:
+    """Yield the samples as batches of 1, by name where the converter orders the inputs itself."""
     total = len(arrays[0])
     for number in range(total):
         if number % 16 == 0:
             progress("calibrating", number, total)
-        yield [array[number : number + 1] for array in arrays]
+        batch = [array[number : number + 1] for array in arrays]
+        yield dict(zip(names, batch, strict=True)) if names else batch
     progress("calibrating", total, total)
 
 
@@ -243,6 +248,7 @@ def _check_integer_only(model: tflite.TfliteFile) -> None:
         tensors = [model.tensors[i] for i in (*op.inputs, *op.outputs) if i >= 0]
         if op.name not in outer and any(tensor.dtype in ("float32", "float16") for tensor in tensors):
             raise UserError(
-                f"{op.name} ({model.tensors[op.outputs[0]].name}) is float, but supported_ops asks for integers only",
+                f"{op.name} ({model.tensors[op.outputs[0]].name}) is float, "
+                "but supported_ops has integer ops only",
                 fix="replace that layer, or add TFLITE_BUILTINS to supported_ops: then it may be float",
             )

@@ -8,20 +8,25 @@ from __future__ import annotations
 
 import json
 import os
+import threading
+import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import cache
+from inspect import Parameter, Signature
 from pathlib import Path
 from typing import Any
 
 from doit.action import BaseAction
 from doit.dependency import FileChangedChecker, UptodateCalculator
-from doit.exceptions import BaseFail, TaskFailed
+from doit.exceptions import BaseFail, InvalidTask, TaskFailed
 from doit.globals import Globals
 
 from doit_tflm.errors import UserError
 from doit_tflm.files import DigestCache, digest_bytes
 from doit_tflm.journal import Journal
-from doit_tflm.observe import is_path, mark, observe
+from doit_tflm.lock import BuildLock
+from doit_tflm.observe import View, is_path
 from doit_tflm.verdict import read_facet, reasons
 from doit_tflm.worker import Pool
 
@@ -37,13 +42,13 @@ __all__ = [
 ]
 
 _POOL = Pool()
-_NO_JOURNAL = DigestCache()
+_NO_RECORD: dict[str, Any] = {}
 
 
-def digests() -> DigestCache:
-    """Return the cache of the journal that doit has open."""
+def view() -> View:
+    """Return what is there now, as the journal that doit has open sees it."""
     backend = getattr(Globals.dep_manager, "backend", None)
-    return backend.digests if isinstance(backend, Journal) else _NO_JOURNAL
+    return backend.view if isinstance(backend, Journal) else View(DigestCache())
 
 
 def close_workers() -> None:
@@ -91,14 +96,22 @@ def run_aside(call: str, arguments: dict[str, Any], log: str) -> dict[str, Any]:
 class ContentChecker(FileChangedChecker):  # type: ignore[misc]  # doit has no types
     """doit's check of a file_dep: by content, from the journal's cache of digests."""
 
-    def check_modified(self, file_path: str, file_stat: os.stat_result, state: str) -> bool:
+    def exists(self, file_path: str) -> bool:
+        """Tell whether there is a target."""
+        return view()[file_path] is not None or os.path.exists(file_path)
+
+    def info(self, file_path: str) -> object:
+        """Return something about a file_dep; raise OSError where there is none."""
+        return view()[file_path] or os.stat(file_path)
+
+    def check_modified(self, file_path: str, file_stat: object, state: str) -> bool:
         """Tell whether a file's content differs from what `get_state` returned."""
         del file_stat
-        return digests().get(file_path) != state
+        return view()[file_path] != state
 
     def get_state(self, dep: str, current_state: str | None) -> str | None:
         """Return a file's digest; None if it is the current state already."""
-        state = digests().get(dep)
+        state = view()[dep]
         if state is None:
             raise FileNotFoundError(2, "No such file", dep)
         return None if state == current_state else state
@@ -115,9 +128,34 @@ class Session(UptodateCalculator):  # type: ignore[misc]
         """Take the lock, waiting for another build to end; the task itself has nothing to do."""
         backend = Globals.dep_manager.backend
         if isinstance(backend, Journal):
-            backend.begin()
+            try:
+                backend.begin()
+            except OSError as error:
+                fix = "the build directory must be one that can be written"
+                raise InvalidTask(f"{backend.name} cannot be written: {error}; {fix}") from None
             _POOL.keep_open = backend.lock.descriptors
+            _end_forks_with(os.getpid(), backend.lock)
         return True
+
+
+@cache
+def _end_forks_with(parent: int, lock: BuildLock) -> None:
+    """Have the processes that doit forks (``-P process``) end when it is killed: they hold the lock along."""
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(0.1)
+        os._exit(1)
+
+    forks: list[int] = []
+
+    def begin() -> None:
+        # Not in what these fork in turn: that is the user's, and has another parent.
+        if lock.descriptors and not forks:
+            forks.append(os.getpid())
+            threading.Thread(target=watch, daemon=True).start()
+
+    os.register_at_fork(after_in_child=begin)
 
 
 class StageCheck(UptodateCalculator):  # type: ignore[misc]
@@ -131,21 +169,30 @@ class StageCheck(UptodateCalculator):  # type: ignore[misc]
         Warnings of the last run.
     """
 
-    def __init__(self, stage: Stage) -> None:
+    __signature__ = Signature([Parameter("task", Parameter.POSITIONAL_OR_KEYWORD)])
+    """What doit would find out anew for each task."""
+
+    def __init__(self, stage: Stage, at_load: Mapping[str, Any]) -> None:
         super().__init__()
         self.stage = stage
+        self._at_load = at_load
         self.reasons: list[str] = []
         self.notes: list[str] = []
 
     def __call__(self, task: Any) -> bool:
         """Compare the record of the last success with what is there, and prepare the next record."""
-        record = self.get_val(task.name, "_values_:") or {}
-        cache = digests()
-        self.reasons = reasons(record, self.stage.inputs, self.stage.outputs, lambda key: observe(key, cache))
-        self._follow_inputs(task, record)
-        seen = _Seen(self.stage, cache) if self.reasons else None
-        if seen is not None:
-            task.value_savers.append(lambda: self._record(task, seen, record))
+        record = self.get_val(task.name, "_values_:") or _NO_RECORD
+        seen = view()
+        self.reasons = reasons(record, self.stage.inputs, self.stage.outputs, seen.__getitem__)
+        if self.reasons or record is not self._at_load:
+            self._follow(task, record)
+        if self.reasons:
+            # Seen before the stage runs, whatever it makes of them.
+            facets = {path: read_facet(path) for path in self.stage.facets if seen[path]}
+            before = {key: seen[key] for key in self.stage.inputs}
+        else:
+            facets, before = record["facets"], record["inputs"]
+        task.value_savers.append(lambda: self._record(task, seen, before, facets, record))
         return not self.reasons
 
     def would_be_current(self, task: Any, facets: Mapping[str, str]) -> bool:
@@ -158,11 +205,11 @@ class StageCheck(UptodateCalculator):  # type: ignore[misc]
         facets : mapping of str to str
             The contents, by path.
         """
-        cache = digests()
-        record = self.get_val(task.name, "_values_:") or {}
+        record = self.get_val(task.name, "_values_:") or _NO_RECORD
+        seen = view()
 
         def see(key: str) -> str | None:
-            return digest_bytes(facets[key].encode()) if key in facets else observe(key, cache)
+            return digest_bytes(facets[key].encode()) if key in facets else seen[key]
 
         def facet(path: str) -> dict[str, Any]:
             return json.loads(facets[path]) if path in facets else read_facet(path)
@@ -170,57 +217,41 @@ class StageCheck(UptodateCalculator):  # type: ignore[misc]
         self.reasons = reasons(record, self.stage.inputs, self.stage.outputs, see, facet)
         return not self.reasons
 
-    def _record(self, task: Any, seen: _Seen, before: dict[str, Any]) -> dict[str, Any]:
-        """Return what to remember of a run that succeeded."""
-        self.notes = task.values.pop("notes")
-        return seen.record(task, before)
-
-    def __repr__(self) -> str:
-        return "; ".join(self.reasons) or "up to date"
-
-    def _follow_inputs(self, task: Any, record: dict[str, Any]) -> None:
-        """Make doit's file_deps the files that the last run read, as far as they are still there."""
-        found = {key for key in record.get("inputs", ()) if is_path(key)}
-        task.file_dep = {
-            path for path in task.file_dep | found if path in self.stage.inputs or Path(path).is_file()
-        }
-
-
-@dataclass
-class _Seen:
-    """A stage's inputs as they were before it ran."""
-
-    stage: Stage
-    cache: DigestCache
-    inputs: dict[str, str | None] = field(init=False)
-    marks: dict[str, object] = field(init=False)
-    facets: dict[str, dict[str, Any]] = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.marks = {key: mark(key) for key in self.stage.inputs}
-        self.inputs = {key: observe(key, self.cache) for key in self.stage.inputs}
-        self.facets = {key: read_facet(key) for key in self.stage.facets}
-
-    def record(self, task: Any, before: dict[str, Any]) -> dict[str, Any]:
+    def _record(
+        self,
+        task: Any,
+        seen: View,
+        before: Mapping[str, str | None],
+        facets: dict[str, Any],
+        former: dict[str, Any],
+    ) -> dict[str, Any]:
         """Return what to remember of a run that succeeded.
 
         An input that was written meanwhile is remembered as unknown: what the run read of it cannot be told.
         """
-        for key, value in self.marks.items():
-            if mark(key) != value:
-                self.inputs[key] = None
         result = task.values
-        inputs = {**result.pop("inputs"), **self.inputs}
+        self.notes = result.pop("notes")
         outputs = result.pop("outputs")
-        self._remove_former(before.get("outputs", {}), outputs)
+        inputs = {key: before[key] if seen.unmoved(key) else None for key in self.stage.inputs}
+        inputs = {**result.pop("inputs"), **inputs}
+        for key, digest in former.get("outputs", {}).items():
+            if is_path(key) and key not in outputs and digest and seen[key] == digest:
+                # Made under a name that is no longer used, and changed by nobody since.
+                Path(key).unlink(missing_ok=True)
         task.file_dep = {key for key in inputs if is_path(key) and Path(key).is_file()}
-        return {"inputs": inputs, "outputs": outputs, "facets": self.facets}
+        return {"inputs": inputs, "outputs": outputs, "facets": facets}
 
-    def _remove_former(self, former: dict[str, str | None], outputs: dict[str, str | None]) -> None:
-        """Remove files that the stage made under names it no longer uses, unless another hand changed them."""
-        for key, digest in former.items():
-            if is_path(key) and key not in outputs and digest and observe(key, self.cache) == digest:
-                Path(key).unlink()
+    def __repr__(self) -> str:
+        return "; ".join(self.reasons) or "up to date"
+
+    def _follow(self, task: Any, record: dict[str, Any]) -> None:
+        """Make doit's file_deps and targets those of the last run, the file_deps as far as they are still there.
+
+        It may have been another build's, which this one waited for after it had loaded the tasks.
+        """
+        paths = {key for key in (*self.stage.inputs, *record.get("inputs", ())) if is_path(key)}
+        task.file_dep = {path for path in paths if path in self.stage.inputs or Path(path).is_file()}
+        task.targets = [key for key in record.get("outputs", self.stage.outputs) if is_path(key)]
 
 
 class StageAction(BaseAction):  # type: ignore[misc]
@@ -287,8 +318,9 @@ class Remove(BaseAction):  # type: ignore[misc]
         """Remove what is there."""
         del out, err
         for path in self.paths:
-            Path(path).unlink(missing_ok=True)
-        for directory in self.directories:
+            if not Path(path).is_dir():
+                Path(path).unlink(missing_ok=True)
+        for directory in (*self.paths, *self.directories, *{os.path.dirname(path) for path in self.paths}):
             if Path(directory).is_dir() and not any(Path(directory).iterdir()):
                 Path(directory).rmdir()
 

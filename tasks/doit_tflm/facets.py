@@ -163,7 +163,7 @@ def _training(spec: ModelSpec, where: str) -> dict[str, Any]:
     """
     plain = {"epochs": spec.epochs, "batch_size": spec.batch_size, "seed": spec.seed}
     used = {
-        "model code": spec.build_model_function,
+        "model code": (spec.build_model_function, spec),  # it is called with the spec
         "dataset code": spec.dataset,
         "train_callbacks code": spec.train_callbacks,
         "optimizer code": spec.optimizer,

@@ -10,10 +10,10 @@ import glob
 import hashlib
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 __all__ = [
     "DigestCache",
@@ -65,10 +65,13 @@ def normalise(path: str | Path, root: str | Path = ".") -> str:
 
 
 def stamp(path: str) -> Stamp | None:
-    """Return the stamp of a regular file, or None where there is none."""
+    """Return the stamp of a regular file, or None where there is none.
+
+    A file that cannot be looked at counts as none: whoever reads it next says what is wrong with it.
+    """
     try:
         found = os.stat(path)
-    except (FileNotFoundError, NotADirectoryError):
+    except OSError:
         return None
     if found.st_mode & 0o170000 != 0o100000:
         return None
@@ -87,24 +90,26 @@ class DigestCache:
 
     Attributes
     ----------
+    known : dict
+        Stamp and digest by key.
     fresh : dict
         Entries that were added since the cache was loaded, for whoever stores it.
     """
 
     def __init__(self) -> None:
-        self._known: dict[str, tuple[Stamp, str | None]] = {}
+        self.known: dict[str, tuple[Stamp, str | None]] = {}
         self.fresh: dict[str, tuple[Stamp, str | None]] = {}
 
-    def load(self, key: str, mark: Stamp, digest: str | None) -> None:
-        """Take over an entry that an earlier run stored."""
-        self._known[key] = (mark, digest)
-
-    def items(self) -> list[tuple[str, tuple[Stamp, str | None]]]:
-        """Return all that is believed now."""
-        return list(self._known.items())
+    def load(self, entries: Mapping[str, Sequence[Any]]) -> None:
+        """Take over entries that an earlier run stored: stamp and digest by key."""
+        self.known.update({key: (tuple(mark), digest) for key, (mark, digest) in entries.items()})
 
     def get(
-        self, path: str, member: str = "", compute: Callable[[str, str], str | None] | None = None
+        self,
+        path: str,
+        mark: Stamp | None,
+        member: str = "",
+        compute: Callable[[str, str], str | None] | None = None,
     ) -> str | None:
         """Return the digest of a file, or of a part of it.
 
@@ -112,6 +117,8 @@ class DigestCache:
         ----------
         path : str
             The file.
+        mark : Stamp or None
+            Its stamp as it is now; None where there is no file.
         member : str, optional
             A name for the part of the file that `compute` reads.
         compute : callable, optional
@@ -123,20 +130,19 @@ class DigestCache:
         str or None
             None where there is no such file, or no such part of it.
         """
-        mark = stamp(path)
         if mark is None:
             return None
         key = f"{path}!{member}" if member else path
-        known = self._known.get(key)
+        known = self.known.get(key)
         if known is not None and known[0] == mark:
             return known[1]
         now_ns = time.time_ns()
         try:
             digest = compute(path, member) if compute else digest_file(path)
-        except FileNotFoundError:
+        except OSError:
             return None
         if is_settled(mark, now_ns) and stamp(path) == mark:
-            self._known[key] = self.fresh[key] = (mark, digest)
+            self.known[key] = self.fresh[key] = (mark, digest)
         return digest
 
 
@@ -206,8 +212,12 @@ def _alive(pid: int) -> bool:
     """Tell whether a process of this machine has this number."""
     try:
         os.kill(pid, 0)
-    except ProcessLookupError:
+    except (ProcessLookupError, OverflowError):
         return False
     except PermissionError:
         return True
-    return True
+    try:
+        # A zombie writes no more; where nobody waits for orphans, as in many containers, it stays one.
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return not Path("/proc/self/stat").exists()

@@ -17,7 +17,8 @@ import linecache
 import os
 import sys
 import types
-from collections.abc import Callable, Iterable
+import typing
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import PurePath
 from typing import Any
 
@@ -26,7 +27,7 @@ from doit_tflm.files import digest_bytes
 from doit_tflm.observe import version
 from doit_tflm.spec import HeaderSettings, ModelSpec, attribute_names
 from doit_tflm.syntax import Uses, dump, global_names
-from doit_tflm.trace import is_own
+from doit_tflm.trace import is_own, is_own_module
 
 __all__ = ["Fingerprint", "fingerprint"]
 
@@ -62,9 +63,7 @@ class Fingerprint:
 
     def packages(self) -> dict[str, str]:
         """Return the versions of the distributions that the code uses, by name."""
-        from importlib.metadata import packages_distributions
-
-        found = packages_distributions()
+        found = _distributions()
         names = {name for module in self.modules for name in found.get(module, ())}
         return {name: version(name) or "" for name in sorted(names)}
 
@@ -84,13 +83,15 @@ class Fingerprint:
             If equal values could not be told from unequal ones.
         """
         if isinstance(value, _PLAIN):
-            self._line(path, repr(value).replace(self._root, "."))
+            self._line(path, repr(value))
         elif id(value) in self._seen:
             self._line(path, f"again {self._seen[id(value)]}")
         else:
             self._seen[id(value)] = len(self._seen)
             self._kept.append(value)
             self._add_new(value, path)
+        if self._is_own_class(type(value)):
+            self.add(type(value), f"{path}.__class__")
 
     def finish(self) -> None:
         """Take in the attributes of specs that the code mentions; to be called last."""
@@ -102,7 +103,7 @@ class Fingerprint:
                     self.add(value.canonical() if name == "tflite_converter" else value, f"spec.{name}")
 
     def _line(self, path: str, text: str) -> None:
-        self.lines.append(f"{path} = {text}")
+        self.lines.append(f"{path} = {text}".replace(self._root, "."))
 
     def _add_new(self, value: Any, path: str) -> None:
         """Take in a value that is not plain and was not met before."""
@@ -117,8 +118,12 @@ class Fingerprint:
             self._specs.append(value)
         elif isinstance(value, types.ModuleType):
             self._add_module(value, path)
+        elif typing.get_origin(value) is not None:
+            self._add_each((typing.get_origin(value), *typing.get_args(value)), path)
         elif isinstance(value, type):
             self._add_class(value, path)
+        elif type(value).__module__ == "typing":
+            self._line(path, repr(value))
         elif not callable(value) or not self._add_callable(value, path):
             self._add_object(value, path)
 
@@ -127,11 +132,17 @@ class Fingerprint:
         if isinstance(value, (list, tuple)):
             self._add_each(value, path)
         elif isinstance(value, (set, frozenset)):
-            self._add_each(sorted(value, key=repr), path)
+            self._add_each(sorted(value, key=lambda item: self._text(item, path)), path)
         else:
             for number, (key, item) in enumerate(value.items()):
                 self.add(key, f"{path}.key{number}")
-                self.add(item, f"{path}[{key!r}]")
+                self.add(item, f"{path}[{key!r}]" if isinstance(key, _PLAIN) else f"{path}[key{number}]")
+
+    def _text(self, value: Any, path: str) -> str:
+        """Return what is hashed of a value alone: it puts the items of a set, which have no order, in one."""
+        alone = Fingerprint(self._root, self._where)
+        alone.add(value, path)
+        return "\n".join(alone.lines)
 
     def _add_each(self, values: Iterable[Any], path: str) -> None:
         for number, item in enumerate(values):
@@ -151,7 +162,11 @@ class Fingerprint:
             value, (types.BuiltinFunctionType, types.MethodDescriptorType, types.WrapperDescriptorType)
         ):
             self._named(value, path)
-        elif hasattr(value, "__wrapped__"):
+            owner = getattr(value, "__self__", None)
+            if owner is not None and not isinstance(owner, types.ModuleType):
+                self.add(owner, f"{path}.__self__")
+        elif hasattr(value, "__wrapped__") and not self._is_own_class(type(value)):
+            self.modules.add(type(value).__module__.partition(".")[0])
             self._line(path, f"{type(value).__qualname__} around")
             self.add(value.__wrapped__, f"{path}.__wrapped__")
         else:
@@ -161,12 +176,17 @@ class Fingerprint:
     def _named(self, value: Any, path: str) -> None:
         """Take in something of a package, by its name; its version counts."""
         module = getattr(value, "__module__", None) or type(value).__module__
+        name = getattr(value, "__qualname__", type(value).__qualname__)
+        if isinstance(value, types.FunctionType):
+            # functools.wraps gives a package's wrapper the name of the user's function.
+            module, name = value.__globals__.get("__name__", module), value.__code__.co_name
         self.modules.add(module.partition(".")[0])
-        self._line(path, f"{module}.{getattr(value, '__qualname__', type(value).__qualname__)}")
+        self._line(path, f"{module}.{name}")
 
     def _add_function(self, function: types.FunctionType, path: str) -> None:
         if not is_own(_file(function.__code__), self._root):
             self._named(function, path)
+            self._add_closure(function, path, (*_PLAIN, types.FunctionType))
             return
         nodes = self._nodes(function, path)
         for node in nodes:
@@ -178,9 +198,14 @@ class Fingerprint:
             if values:
                 self.add(values, f"{path}.{label}")
         known = global_names(function.__code__)
-        self._follow(nodes, {k: v for k, v in function.__globals__.items() if k in known}, path)
+        package = function.__globals__.get("__package__")
+        self._follow(nodes, {k: v for k, v in function.__globals__.items() if k in known}, path, package)
+        self._add_closure(function, path, object)
+
+    def _add_closure(self, function: types.FunctionType, path: str, kinds: Any) -> None:
+        """Take in the variables of a function's surroundings, and the function that it wraps."""
         for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
-            if _filled(cell):
+            if _filled(cell) and isinstance(cell.cell_contents, kinds):
                 self.add(cell.cell_contents, f"{path}.{name}")
         if hasattr(function, "__wrapped__"):
             self.add(function.__wrapped__, f"{path}.__wrapped__")
@@ -196,11 +221,17 @@ class Fingerprint:
             raise self._cannot(f"the class {cls.__qualname__}", path, "define it in a file") from None
         node = ast.parse(inspect.cleandoc("\n" + source) if source[0].isspace() else source)
         self._line(path, dump(node))
-        self._follow([node], vars(sys.modules[cls.__module__]), path)
+        module = sys.modules[cls.__module__]
+        self._follow([node], vars(module), path, getattr(module, "__package__", None))
+        for name, item in sorted(vars(cls).items()):
+            if isinstance(item, types.FunctionType) and item.__code__.co_filename == file:
+                self._add_closure(item, f"{path}.{name}", object)
+            elif not name.startswith("__") and isinstance(item, (*_PLAIN, list, tuple, set, frozenset, dict)):
+                self.add(item, f"{path}.{name}")
 
     def _add_module(self, module: types.ModuleType, path: str) -> None:
         """Take in a module as a whole: one of the user's by all that it defines."""
-        if not is_own(getattr(module, "__file__", None) or "", self._root):
+        if not is_own_module(module, self._root):
             self.modules.add(module.__name__.split(".")[0])
             self._line(path, f"module {module.__name__}")
             return
@@ -218,11 +249,19 @@ class Fingerprint:
             if hasattr(value, "numpy") or hasattr(value, "__array__"):
                 import numpy as np
 
-                array = np.ascontiguousarray(value.numpy() if hasattr(value, "numpy") else value)
-                self._line(path, f"array {array.dtype} {array.shape} {digest_bytes(array.tobytes())}")
+                array = np.asarray(value.numpy() if hasattr(value, "numpy") else value)
+                content = "objects" if array.dtype.hasobject else digest_bytes(array.tobytes())
+                self._line(path, f"array {array.dtype} {array.shape} {content}")
+                if array.dtype.hasobject:
+                    self.add(array.tolist(), path)
                 return
-            if isinstance(getattr(value, "name", None), str):
-                self._line(path, f"{kind.__qualname__} {value.name}")
+            if "dtype" in kind.__module__ or (kind.__qualname__ == "ufunc" and "(vectorized)" not in str(value)):
+                self._line(path, f"{kind.__qualname__} {value}")
+                return
+            if hasattr(value, "get_config") and not hasattr(value, "count_params"):
+                self._line(path, kind.__qualname__)
+                # Keras numbers the names that it makes up through the whole process.
+                self.add({key: item for key, item in value.get_config().items() if key != "name"}, path)
                 return
         if isinstance(value, HeaderSettings) or (hasattr(value, "__dict__") and self._is_own_class(kind)):
             self.add(kind, f"{path}.__class__")
@@ -241,7 +280,7 @@ class Fingerprint:
         """Return a function's syntax trees: for a lambda, those of all lambdas on its line."""
         code = function.__code__
         source = "".join(linecache.getlines(_file(code)))
-        want = (ast.Lambda,) if function.__name__ == "<lambda>" else (ast.FunctionDef, ast.AsyncFunctionDef)
+        want = (ast.Lambda,) if code.co_name == "<lambda>" else (ast.FunctionDef, ast.AsyncFunctionDef)
         found: list[ast.AST] = []
         for node in ast.walk(ast.parse(source)) if source else ():
             if isinstance(node, want):
@@ -254,7 +293,7 @@ class Fingerprint:
             )
         return found
 
-    def _follow(self, nodes: Iterable[ast.AST], names: dict[str, Any], path: str) -> None:
+    def _follow(self, nodes: Iterable[ast.AST], names: dict[str, Any], path: str, package: str | None) -> None:
         """Take in what the code names: globals, attributes of modules, and local imports."""
         uses = Uses()
         for node in nodes:
@@ -264,13 +303,17 @@ class Fingerprint:
             if name not in names or name in uses.imported:
                 continue
             value = names[name]
-            if isinstance(value, types.ModuleType) and "" not in chains and _is_own_module(value, self._root):
+            if isinstance(value, types.ModuleType) and "" not in chains and is_own_module(value, self._root):
                 for attribute in sorted(chains):
                     self.add(getattr(value, attribute, None), f"{path}.{name}.{attribute}")
             else:
                 self.add(value, f"{path}.{name}")
         for module, attribute in sorted(uses.imports):
-            self._add_import(module, attribute, path)
+            try:
+                absolute = importlib.util.resolve_name(module, package)
+            except ImportError as error:
+                raise self._cannot(f"the import of {module}", path, str(error)) from None
+            self._add_import(absolute, attribute, path)
 
     def _add_import(self, module: str, attribute: str, path: str) -> None:
         """Take in what a function imports when it runs."""
@@ -279,11 +322,14 @@ class Fingerprint:
             spec = importlib.util.find_spec(package)
         except (ImportError, ValueError):
             spec = None
-        if spec is None or not is_own(spec.origin or "", self._root):
+        places = (spec.origin or "", *(spec.submodule_search_locations or ())) if spec else ()
+        if not any(is_own(place, self._root) for place in places):
             self.modules.add(package)
             return
         try:
             value: Any = importlib.import_module(module)
+            if attribute and not hasattr(value, attribute):
+                importlib.import_module(f"{module}.{attribute}")
             value = getattr(value, attribute) if attribute else value
         except (ImportError, AttributeError) as error:
             raise self._cannot(f"the import of {module} {attribute}".rstrip(), path, str(error)) from None
@@ -299,8 +345,16 @@ def _file(code: types.CodeType) -> str:
     return os.path.abspath(code.co_filename)
 
 
-def _is_own_module(module: types.ModuleType, root: str) -> bool:
-    return is_own(getattr(module, "__file__", None) or "", root)
+def _distributions() -> Mapping[str, list[str]]:
+    """Return the distributions that hold each top-level module."""
+    from importlib import metadata
+
+    found = dict(metadata.packages_distributions())
+    if sys.version_info < (3, 11):  # which knows only distributions with a top_level.txt
+        for distribution in metadata.distributions():
+            for module in {file.parts[0].removesuffix(".py") for file in distribution.files or ()} - found.keys():
+                found[module] = [distribution.metadata["Name"]]
+    return found
 
 
 def _filled(cell: types.CellType) -> bool:

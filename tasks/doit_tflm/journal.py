@@ -4,21 +4,22 @@ doit keeps, for each task, what it saw when the task last succeeded. Its own bac
 run, so that a killed run forgets everything. Here each finished task is one appended line; a line that was cut
 short by a kill, or damaged, is left out on reading, and its task runs again.
 
-Format, one record a line, UTF-8: ``CRC32 TAB KIND TAB NAME TAB JSON``. The kinds are T (a task's state), D (a
-task's state is dropped) and F (a file's stamp and digest). The first line names the format.
+Format, one record a line, UTF-8: ``CRC32 TAB KIND TAB NAME TAB VALUE``. The kinds are T (a task's state, as JSON),
+D (a task's state is dropped) and F (stamps and digests by path, as JSON). The first line names the format.
 """
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 from zlib import crc32
 
-from doit_tflm.files import DigestCache, replacing
+from doit_tflm.files import DigestCache, Stamp, replacing
 from doit_tflm.lock import BuildLock
+from doit_tflm.observe import View
 
 __all__ = ["Journal"]
 
@@ -36,7 +37,7 @@ def _line(kind: str, name: str, text: str) -> str:
 
 
 def _records(data: bytes) -> Iterator[tuple[str, str, bytes]]:
-    """Yield kind, name and JSON of every whole record."""
+    """Yield kind, name and value of every whole record."""
     for line in data.split(b"\n"):
         body = line[9:]
         if line[:9] != b"%08x\t" % crc32(body):
@@ -61,6 +62,8 @@ class Journal:
     ----------
     digests : DigestCache
         The digests of files, stored along with the tasks.
+    view : View
+        What is there now; a new one whenever a task has run.
     lock : BuildLock
         The project's lock. Whoever runs tasks takes it first, through `begin`.
     """
@@ -71,6 +74,7 @@ class Journal:
         del codec, module_name
         self.name = name
         self.digests = DigestCache()
+        self.view = View(self.digests)
         self.lock = BuildLock(Path(f"{name}.lock"))
         self._tasks: dict[str, dict[str, Any]] = {}
         self._texts: dict[str, bytes] = {}
@@ -83,6 +87,7 @@ class Journal:
         """Take the project's lock, and see what others did while this process waited for it."""
         if not self.lock.held:
             self.lock.acquire()
+        self.view = View(self.digests)
         self.refresh()
 
     def refresh(self) -> None:
@@ -97,11 +102,12 @@ class Journal:
             text = self._texts.get(task_id)
             if text is None:
                 return None
-            task = self._tasks[task_id] = json.loads(text)
+            task = self._tasks[task_id] = json.loads(text.decode())
         return task.get(dependency)
 
     def set(self, task_id: str, dependency: str, value: Any) -> None:
         """Change a value of a task's state; the last one of a finished task makes it durable."""
+        self.view = View(self.digests)
         self.get(task_id, dependency)
         self._tasks.setdefault(task_id, {})[dependency] = value
         self._dirty.add(task_id)
@@ -114,6 +120,7 @@ class Journal:
 
     def remove(self, task_id: str) -> None:
         """Forget a task's state."""
+        self.view = View(self.digests)
         if self.in_(task_id):
             self._tasks.pop(task_id, None)
             self._texts.pop(task_id, None)
@@ -131,14 +138,21 @@ class Journal:
         """Write what is not written yet, and let the next build in."""
         if self._dirty:
             self.lock.acquire()
-        if self._dirty or (self.digests.fresh and self.lock.acquire(wait=False)):
+        if self._dirty or (self.digests.fresh and self._may_write()):
             lines = [self._flushed(task_id) for task_id in sorted(self._dirty)]
-            lines += [_line("F", key, json.dumps(entry)) for key, entry in sorted(self.digests.fresh.items())]
+            lines += self._files_line(self.digests.fresh)
             self.digests.fresh.clear()
             self._write(lines)
-            if self._is_stale() and not self.lock.inherited:
-                self._compact()
+        if self._is_stale() and self.lock.held and not self.lock.inherited:
+            self._compact()
         self.lock.release()
+
+    def _may_write(self) -> bool:
+        """Tell whether digests can be stored: nobody builds here, and the directory can be written."""
+        try:
+            return self.lock.acquire(wait=False)
+        except OSError:
+            return False
 
     def _flushed(self, task_id: str) -> str:
         """Return the line that stores a task's state."""
@@ -151,7 +165,7 @@ class Journal:
         """Return inode and size in bytes of the file, or None where there is none."""
         try:
             found = os.stat(self.name)
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return None
         return found.st_ino, found.st_size
 
@@ -172,8 +186,7 @@ class Journal:
             elif kind == "D":
                 self._texts.pop(name, None)
             elif kind == "F":
-                mark, digest = json.loads(value)
-                self.digests.load(name, tuple(mark), digest)
+                self.digests.load(json.loads(value.decode()))
 
     def _write(self, lines: list[str]) -> None:
         """Append lines; on a line of their own even where a killed writer left half of one."""
@@ -191,10 +204,13 @@ class Journal:
         self._lines += len(lines)
         self._end = self._where()
 
+    def _files_line(self, entries: Mapping[str, tuple[Stamp, str | None]]) -> list[str]:
+        """Return the line that stores files, if there are any."""
+        return [_line("F", "files", json.dumps(entries, sort_keys=True))] if entries else []
+
     def _is_stale(self) -> bool:
         """Tell whether most lines were overtaken by later ones."""
-        live = len({*self._tasks, *self._texts}) + len(self.digests.items())
-        return self._lines > 200 + 3 * live
+        return self._lines > 100 + 2 * len({*self._tasks, *self._texts})
 
     def _compact(self) -> None:
         """Write the journal anew, without what was overtaken."""
@@ -202,7 +218,7 @@ class Journal:
         texts |= {name: json.dumps(task) for name, task in self._tasks.items()}
         lines = [_FORMAT + "\n"]
         lines += [_line("T", name, text) for name, text in sorted(texts.items())]
-        lines += [_line("F", key, json.dumps(entry)) for key, entry in sorted(self.digests.items())]
+        lines += self._files_line(self.digests.known)
         with replacing(self.name) as stream:
             stream.write("".join(lines).encode())
         self._lines = len(lines) - 1

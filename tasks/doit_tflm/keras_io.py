@@ -8,6 +8,7 @@ the same tensors.
 from __future__ import annotations
 
 import json
+import tempfile
 import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -50,10 +51,13 @@ class LoadedModel:
         In the order of `function`'s arguments.
     function : ConcreteFunction
         Batch size 1, without variables.
+    saved : TemporaryDirectory, optional
+        The model as a SavedModel, where `function` cannot be converted. It lives as long as this object.
     """
 
     inputs: tuple[Input, ...]
     function: Any
+    saved: tempfile.TemporaryDirectory[str] | None = None
 
 
 def member_names(model: str) -> tuple[str, str]:
@@ -211,7 +215,21 @@ def _frozen(model: Any) -> LoadedModel:
         specs.append(tf.TensorSpec((1, *shape), dtype, name=name))
         inputs.append(Input(name, shape, dtype.name))
     call = tf.function(lambda *tensors: model(tensors[0] if len(tensors) == 1 else list(tensors), training=False))
-    return LoadedModel(tuple(inputs), freeze(call.get_concrete_function(*specs)))
+    function = call.get_concrete_function(*specs)
+    if not _is_fused(function):
+        return LoadedModel(tuple(inputs), freeze(function))
+    saved = tempfile.TemporaryDirectory()
+    tf.saved_model.save(model, saved.name, signatures=function)
+    return LoadedModel(tuple(inputs), function, saved)
+
+
+def _is_fused(function: Any) -> bool:
+    """Tell whether a graph marks functions that stand for one op, as Keras 2 marks its LSTM and GRU.
+
+    Freezing would take the marks away, and crash the converter on the loops that are left.
+    """
+    library = function.graph.as_graph_def().library.function
+    return any("api_implements" in one.attr for one in library)
 
 
 def _saved_model(path: Path) -> LoadedModel:

@@ -12,7 +12,7 @@ from pathlib import Path
 __all__ = ["INHERITED", "BuildLock"]
 
 INHERITED = "DOIT_TFLM_LOCK"
-"""Names the lock that the parent process holds for its children: `train` starts a build of its own."""
+"""Names the lock that a process holds for its children as well: `train` starts a build of its own."""
 
 
 class BuildLock:
@@ -41,7 +41,7 @@ class BuildLock:
     @property
     def inherited(self) -> bool:
         """Whether the parent process holds the lock for this one."""
-        return os.environ.get(INHERITED) == str(self.path.absolute())
+        return self._descriptor is None and os.environ.get(INHERITED) == str(self.path.absolute())
 
     def acquire(self, *, wait: bool = True) -> bool:
         """Take the lock.
@@ -70,6 +70,7 @@ class BuildLock:
             sys.stderr.flush()
             fcntl.flock(descriptor, fcntl.LOCK_EX)
         self._descriptor = descriptor
+        os.environ[INHERITED] = str(self.path.absolute())
         os.ftruncate(descriptor, 0)
         command = " ".join([Path(sys.argv[0]).name, *sys.argv[1:]])
         os.pwrite(descriptor, json.dumps({"pid": os.getpid(), "command": command}).encode(), 0)
@@ -78,6 +79,7 @@ class BuildLock:
     def release(self) -> None:
         """Give the lock back, if this process took it; also for the children that hold it along."""
         if self._descriptor is not None:
+            os.environ.pop(INHERITED, None)
             fcntl.flock(self._descriptor, fcntl.LOCK_UN)
             os.close(self._descriptor)
             self._descriptor = None

@@ -19,9 +19,9 @@ import glob
 from functools import cache
 
 from doit_tflm.archive import member_digest
-from doit_tflm.files import DigestCache, digest_bytes, stamp
+from doit_tflm.files import DigestCache, Stamp, digest_bytes, stamp
 
-__all__ = ["describe", "input_file", "is_path", "mark", "observe", "version"]
+__all__ = ["View", "describe", "input_file", "is_path", "observe", "version"]
 
 
 _NO_FILE = ("glob:", "version:", "value:")
@@ -43,8 +43,8 @@ def is_path(key: str) -> bool:
     return "!" not in key and not key.startswith(_NO_FILE)
 
 
-def observe(key: str, digests: DigestCache) -> str | None:
-    """Return what a key's value is now."""
+def observe(key: str, mark: Stamp | None, digests: DigestCache) -> str | None:
+    """Return what a key's value is now; `mark` is the stamp of the file behind it."""
     if key.startswith("version:"):
         return version(key[8:])
     if key.startswith("value:"):
@@ -53,8 +53,8 @@ def observe(key: str, digests: DigestCache) -> str | None:
         return digest_bytes("\n".join(matches(key[5:])).encode())
     if "!" in key:
         archive, member = key.split("!", 1)
-        return digests.get(archive, member, member_digest)
-    return digests.get(key)
+        return digests.get(archive, mark, member, member_digest)
+    return digests.get(key, mark)
 
 
 def matches(pattern: str) -> list[str]:
@@ -62,10 +62,36 @@ def matches(pattern: str) -> list[str]:
     return sorted(glob.glob(pattern, recursive=True))
 
 
-def mark(key: str) -> object:
-    """Return something that changes whenever the file behind a key is written."""
-    path = input_file(key)
-    return stamp(path) if path else None
+class View(dict[str, "str | None"]):
+    """The values of keys, each as it was when it was first asked for.
+
+    Many stages ask for the same keys. A view is good until a task has run, which may have written any file.
+
+    Parameters
+    ----------
+    digests : DigestCache
+        The digests that are known.
+    """
+
+    def __init__(self, digests: DigestCache) -> None:
+        super().__init__()
+        self.digests = digests
+        self.marks: dict[str, Stamp | None] = {}
+
+    def __missing__(self, key: str) -> str | None:
+        """Observe a key."""
+        path = input_file(key)
+        mark = self.marks.get(path)
+        if path and path not in self.marks:
+            # Before the content is read, so that a later write is told by its mark.
+            mark = self.marks[path] = stamp(path)
+        value = self[key] = observe(key, mark, self.digests)
+        return value
+
+    def unmoved(self, key: str) -> bool:
+        """Tell whether the file behind a key was not written since the key was observed."""
+        path = input_file(key)
+        return not path or stamp(path) == self.marks[path]
 
 
 def input_file(key: str) -> str:

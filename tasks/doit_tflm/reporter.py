@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 import threading
 import time
@@ -72,7 +73,8 @@ class Reporter(ConsoleReporter):  # type: ignore[misc]  # doit has no types
         """Write why a stage failed, and where its log is."""
         check = check_of(task)
         if check is None:
-            super().add_failure(task, fail)
+            if task.actions:  # a group fails with its members, which have said why
+                super().add_failure(task, fail)
             return
         if task.name in self._began:
             self._ran += 1
@@ -93,6 +95,8 @@ class Reporter(ConsoleReporter):  # type: ignore[misc]  # doit has no types
         if not self._ran and self._models and not self.runtime_errors:
             models = "1 model is" if len(self._models) == 1 else f"{len(self._models)} models are"
             self.write(f"{models} up to date\n")
+        # The tasks stay until the process ends, which need not look for cycles among them then.
+        gc.freeze()
         self.failures = [one for one in self.failures if check_of(one["task"]) is None]
         super().complete_run()
 

@@ -136,23 +136,30 @@ def _rows(batch: Sample) -> Iterator[Sample]:
         raise UserError("an input has no batch dimension", fix="give arrays of shape (samples, *input shape)")
     if len({len(array) for array in batch.values()}) > 1:
         raise UserError("the inputs differ in their number of samples", fix="give each input as many samples")
-    for number in range(len(next(iter(batch.values())))):
+    for number in range(len(next(iter(batch.values()), ()))):
         yield {
-            key: array[number].astype(np.float32) if array.dtype == np.float64 else array[number]
+            key: np.asarray(array[number], np.float32 if array.dtype == np.float64 else None)
             for key, array in batch.items()
         }
 
 
 def _drain(generator: Any) -> Iterator[Sample]:
     """Yield what a generator function yields, batches taken apart; dtypes are left as they are."""
+    import numpy as np
+
     for count, element in enumerate(generator()):
         if count >= _ENDLESS:
             raise UserError(
                 f"representative_dataset has yielded {count} samples and goes on", fix="let the generator end"
             )
         batch = _named(element)
+        if len({len(array) for array in batch.values() if array.ndim}) > 1:
+            raise UserError(
+                f"representative_dataset: the inputs of sample {count} differ in their number of samples",
+                fix="give each input a batch of 1",
+            )
         for number in range(max((len(a) if a.ndim else 1 for a in batch.values()), default=0)):
-            yield {key: array[number] if array.ndim else array for key, array in batch.items()}
+            yield {key: np.asarray(array[number]) if array.ndim else array for key, array in batch.items()}
 
 
 def _counted(samples: Iterable[Sample], total: int) -> Iterator[Sample]:

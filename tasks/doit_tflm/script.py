@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.abc
 import importlib.machinery
+import linecache
 import os
 import random
 import sys
@@ -17,7 +18,7 @@ from types import ModuleType, TracebackType
 from doit_tflm.errors import UserError
 from doit_tflm.files import digest_bytes
 from doit_tflm.spec import CURRENT_NAME, ModelSpec
-from doit_tflm.trace import is_own
+from doit_tflm.trace import is_own, is_own_module
 
 __all__ = ["Script", "loaded", "user_code"]
 
@@ -84,6 +85,9 @@ def loaded(path: str) -> Iterator[Script]:
     """
     stem = Path(path).stem
     name = f"doit_tflm_model_{digest_bytes(os.path.abspath(path).encode())[:8]}_{stem}"
+    # Both remember files by their date: too coarse for an edit in the same tick.
+    linecache.clearcache()
+    importlib.invalidate_caches()
     before = set(sys.modules)
     saved_path, finder = list(sys.path), _OwnFinder()
     sys.path[:0] = [os.path.abspath(Path(path).parent), os.getcwd()]
@@ -93,13 +97,12 @@ def loaded(path: str) -> Iterator[Script]:
         module = _run(path, name)
         yield Script(path, _the_spec(module, path), module)
     finally:
+        own = [k for k in set(sys.modules) - before if k == name or is_own_module(sys.modules[k], os.getcwd())]
+        for key in own:
+            del sys.modules[key]
         CURRENT_NAME.reset(token)
         sys.meta_path.remove(finder)
         sys.path[:] = saved_path
-        for key in set(sys.modules) - before:
-            file = getattr(sys.modules[key], "__file__", None)
-            if key == name or (file and is_own(file, os.getcwd())):
-                del sys.modules[key]
 
 
 def _run(path: str, name: str) -> ModuleType:
@@ -153,7 +156,8 @@ def user_code(path: str, doing: str = "") -> Iterator[None]:
         Instead of any exception.
     """
     try:
-        yield
+        with _staying(path, doing):
+            yield
     except UserError as error:
         raise error.at(_place(error.__traceback__, path)) from None
     except SyntaxError as error:
@@ -163,6 +167,21 @@ def user_code(path: str, doing: str = "") -> Iterator[None]:
         raise UserError(
             f"{doing}raised {type(error).__name__}: {error}", path, "mend it", detail=_own_traceback(error)
         ) from error
+
+
+@contextmanager
+def _staying(path: str, doing: str) -> Iterator[None]:
+    """Go back to the project's directory, and complain, if the user's code leaves it: every path is relative."""
+    root = os.getcwd()
+    try:
+        yield
+    finally:
+        moved = os.getcwd() != root
+        os.chdir(root)
+    if moved:
+        raise UserError(
+            f"{doing}changes the current directory", path, "leave it, and build paths from Path(__file__).parent"
+        )
 
 
 def _frames(trace: TracebackType | None) -> list[traceback.FrameSummary]:

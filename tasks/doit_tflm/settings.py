@@ -6,6 +6,7 @@ TensorFlow's ``TFLiteConverter`` and ``TargetSpec``. TensorFlow itself accepts a
 
 from __future__ import annotations
 
+import copy
 import difflib
 from collections.abc import Callable, Iterable, Iterator, MutableMapping
 from typing import Any
@@ -71,13 +72,13 @@ def _names(key: str, value: Any, known: Iterable[str]) -> list[str]:
     """Return the sorted names of a list of enum members."""
     if isinstance(value, str) or not isinstance(value, Iterable):
         raise error(key, f"is {value!r}, which is not a list", f"write [{value!r}]")
-    names = {name_of(item) for item in value}
+    names = [name_of(item) for item in value]
     for name in names:
-        if name in _NOT_TFLM:
+        if name in list(_NOT_TFLM):
             raise error(key, f"holds {name}, but {_NOT_TFLM[name]}", f"leave {name} out")
-        if name not in known:
+        if name not in list(known):
             raise error(key, f"holds {name!r}, which is not known", f"use some of {', '.join(known)}")
-    return sorted(names)
+    return sorted(set(names))
 
 
 def _io_type(key: str, value: Any) -> str:
@@ -144,9 +145,10 @@ def _tensorflow_attribute(key: str, value: Any) -> Any:
         fix = f"did you mean {near[0]!r}?" if near else "see docs/specification.md for the keys"
         raise error(key, "is not a setting of the converter", fix)
     if key == "supported_types":
-        if {name_of(item) for item in value} & {"float16", "bfloat16"}:
+        types = _names(key, value, ("int8", "float16", "bfloat16", "float32"))
+        if {"float16", "bfloat16"} & set(types):
             raise error(key, "asks for float16, which TFLM's kernels do not compute in", "leave it out")
-        return sorted(name_of(item) for item in value)
+        return types
     if isinstance(value, (list, tuple, set, frozenset)):
         return sorted(str(name_of(item)) for item in value)
     name = name_of(value)
@@ -177,27 +179,26 @@ class ConverterSettings(MutableMapping[str, Any]):
     """
 
     def __init__(self, values: MutableMapping[str, Any] | None = None) -> None:
-        self._values = dict(_DEFAULTS)
-        self._canonical = {key: _canonical(key, value) for key, value in _DEFAULTS.items()}
+        self._values = copy.deepcopy(_DEFAULTS)
         self.update(values or {})
 
     def __getitem__(self, key: str) -> Any:
         """Return a setting as it was set, or its default."""
-        if key not in self._values:
+        if key not in self._values and key not in _tensorflow_attributes():
             _canonical(key, None)
         return self._values[key]
 
     def __setitem__(self, key: str, value: Any) -> None:
         """Check and set a setting."""
-        self._canonical[key] = _canonical(key, value)
+        _canonical(key, value)
         self._values[key] = value
 
     def __delitem__(self, key: str) -> None:
         """Put a setting back to its default."""
         if key in _DEFAULTS:
-            self[key] = _DEFAULTS[key]
+            self[key] = copy.deepcopy(_DEFAULTS[key])
         else:
-            del self._values[key], self._canonical[key]
+            del self._values[key]
 
     def __iter__(self) -> Iterator[str]:
         """Iterate over the keys that have a value."""
@@ -212,7 +213,8 @@ class ConverterSettings(MutableMapping[str, Any]):
 
     def canonical(self) -> dict[str, Any]:
         """Return the settings as plain JSON values; equal settings are equal whatever their spelling."""
-        return dict(self._canonical)
+        # Of the values as they are now: a list may have been appended to.
+        return {key: _canonical(key, value) for key, value in self._values.items()}
 
     @property
     def mode(self) -> str:
@@ -221,7 +223,7 @@ class ConverterSettings(MutableMapping[str, Any]):
         ``"int8"`` is quantized in two stages, calibrate and quantize. ``"oneshot"`` is quantized by one call of
         the converter, since the staged path does not apply. ``"float"`` is not quantized.
         """
-        settings = self._canonical
+        settings = self.canonical()
         if not settings["optimizations"]:
             return "float"
         if INT16X8_OPS in settings["supported_ops"] or not settings["experimental_new_quantizer"]:
@@ -236,7 +238,7 @@ class ConverterSettings(MutableMapping[str, Any]):
         UserError
             At the first combination that cannot.
         """
-        settings = self._canonical
+        settings = self.canonical()
         ops, mode = settings["supported_ops"], self.mode
         if not ops:
             raise error("supported_ops", "is empty", f"use [{INT8_OPS}]")
@@ -273,6 +275,6 @@ class ConverterSettings(MutableMapping[str, Any]):
             ("float32",) if mode == "float" else ("int16", "float32") if int16x8 else ("int8", "uint8", "float32")
         )
         for key in ("inference_input_type", "inference_output_type"):
-            value = self._canonical[key]
+            value = self.canonical()[key]
             if value not in allowed:
                 raise error(key, f"is {value}, which {kind} does not have", f"use {' or '.join(allowed)}")

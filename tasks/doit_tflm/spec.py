@@ -35,6 +35,16 @@ class HeaderSettings:
     section: str = ""
     directory: str = ""
 
+    def __setattr__(self, key: str, value: Any) -> None:
+        """Check and set an attribute."""
+        known = list(HeaderSettings.__dataclass_fields__)
+        if key not in known:
+            near = difflib.get_close_matches(key, known, n=1)
+            raise UserError(f"header has no attribute {key!r}", fix=f"use {', '.join(near or known)}")
+        if not isinstance(value, str):
+            raise UserError(f"header.{key} is {value!r}, but must be a string", fix=f"write {str(value)!r}")
+        object.__setattr__(self, key, value)
+
 
 @dataclass
 class _Fields:
@@ -154,6 +164,12 @@ def attribute_names() -> list[str]:
     return [*_Fields.__dataclass_fields__, "tflite_converter", "model_parameters"]
 
 
+def _shape(value: Any) -> tuple[int, ...]:
+    if not isinstance(value, (list, tuple)) or not all(hasattr(size, "__index__") for size in value):
+        raise UserError(f"input_shape is {value!r}", fix="give whole numbers without the batch: (49, 40, 1)")
+    return tuple(int(size) for size in value)
+
+
 def _checked(key: str, value: Any) -> Any:
     """Return an attribute's value, if it is of the right kind."""
     if key in ("dataset", "build_model_function"):
@@ -161,7 +177,7 @@ def _checked(key: str, value: Any) -> Any:
             raise UserError(f"{key} is {value!r}", fix="give a function, without calling it")
         return value
     if key == "input_shape" and value is not None:
-        return tuple(int(size) for size in value)
+        return _shape(value)
     if key not in _KINDS:
         return value
     kind, words = _KINDS[key]

@@ -115,6 +115,7 @@ def sample(script: str, directory: str) -> Result:
     with recording() as recorder, loaded(script) as running:
         drawn, notes = samples.draw(running, facet["source"], facet["representative_dataset_max_samples"])
         inputs = _read_by(running, recorder, began_ns, directory)
+    inputs |= {path: _digest_before(path, began_ns) for path in facet["data files"]}
     return _result({output: samples.serialise(drawn)}, inputs, notes)
 
 
@@ -162,6 +163,8 @@ def quantize(script: str, directory: str, converter: str) -> Result:
     facet = _facet(directory, "converter")
     try:
         data = converter_named(converter).quantize(Path(f"{directory}/calibrated.tflite").read_bytes(), facet)
+        # TensorFlow aligns buffers to 4 bytes, though its schema says 16.
+        data = tflite.aligned(data)
         check_result(data, facet)
     except UserError as error:
         raise error.at(script) from error

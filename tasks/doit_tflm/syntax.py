@@ -39,7 +39,8 @@ class Uses(ast.NodeVisitor):
     def visit_ImportFrom(self, node: ast.ImportFrom) -> None:
         """Note ``from a import b``."""
         for alias in node.names:
-            self.imports.add((node.module or "", "" if alias.name == "*" else alias.name))
+            module = "." * node.level + (node.module or "")
+            self.imports.add((module, "" if alias.name == "*" else alias.name))
             self.imported.add(alias.asname or alias.name)
 
 

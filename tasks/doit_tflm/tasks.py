@@ -13,6 +13,8 @@ A project's ``dodo.py`` is::
 
 from __future__ import annotations
 
+import gc
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -54,6 +56,8 @@ def doit_config(*, default_tasks: list[str] | None = None) -> dict[str, Any]:
     default_tasks : list of str, optional
         What ``doit`` alone builds; ``["quantize"]`` when left out.
     """
+    # Thousands of tasks are a million objects that stay: looking through them for cycles would take half the time.
+    gc.set_threshold(200_000, 20, 20)
     return {
         "default_tasks": default_tasks or ["quantize"],
         "backend": "tflm-journal",
@@ -112,6 +116,7 @@ def stages(spec: str, config: Config) -> list[Stage]:
     weights = {"model": model, "archive_path": archive}
     tool = {"converter": config.converter}
     converter, header_dir = (f"value:{name}={getattr(config, name)}" for name in ("converter", "header_dir"))
+    date = f"value:SOURCE_DATE_EPOCH={os.environ.get('SOURCE_DATE_EPOCH') or 'none'}"
     return [
         stage("evaluate", "stages:evaluate", [spec, _TENSORFLOW], [facets[name] for name in FACETS], common),
         stage("sample", "stages:sample", [facets["calibration"]], [samples], common),
@@ -130,7 +135,9 @@ def stages(spec: str, config: Config) -> list[Stage]:
             {**common, **tool},
             verb="quantize",
         ),
-        stage("embed", "stages:embed", [quantized, facets["parameters"]], [final], {**common, "model": model}),
+        stage(
+            "embed", "stages:embed", [quantized, facets["parameters"], date], [final], {**common, "model": model}
+        ),
         stage("archive", "stages:update_archive", [final], [f"{archive}!{model}.tflite"], {**common, **weights}),
         stage(
             "header",
@@ -192,24 +199,19 @@ def _tasks_of(spec: str, config: Config) -> Iterator[dict[str, Any]]:
 def _task(stage: Stage, config: Config) -> dict[str, Any]:
     """Return a stage as a doit task."""
     recorded = Globals.dep_manager.get_values(stage.task) if Globals.dep_manager else {}
+    paths = [key for key in stage.inputs if is_path(key)]
     made = [key for key in recorded.get("outputs", stage.outputs) if is_path(key)]
-    read = [key for key in recorded.get("inputs", ()) if is_path(key)]
-    static = [key for key in stage.inputs if is_path(key)]
-    basename = stage.task.split(":")[0]
-    cleaned = (*made, stage.log)
-    directories = (
-        f"{config.build_dir}/{stage.model}",
-        config.header_dir,
-        *sorted({str(Path(p).parent) for p in made}),
-    )
+    paths += [key for key in recorded.get("inputs", ()) if key not in stage.inputs and is_path(key)]
+    basename = stage.task.partition(":")[0]
     return {
         "basename": basename,
         "name": stage.model,
         "actions": [StageAction(stage)],
-        "file_dep": sorted({*static, *read}),
+        "file_dep": paths,
         "targets": made,
-        "task_dep": [SESSION],
-        "uptodate": [StageCheck(stage)],
-        "clean": [Remove(cleaned, directories)],
+        # The later stages come after this one anyway.
+        "task_dep": [SESSION] if basename == "evaluate" else [],
+        "uptodate": [StageCheck(stage, recorded)],
+        "clean": [Remove((*made, stage.log), (f"{config.build_dir}/{stage.model}", config.header_dir))],
         "doc": f"{_DOCS[basename].split(',')[0]}: {stage.model}",
     }

@@ -14,9 +14,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
-__all__ = ["Recorder", "is_own", "recording"]
+__all__ = ["Recorder", "is_own", "is_own_module", "recording"]
 
 _WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT
 _SYSTEM = (
@@ -64,6 +65,12 @@ def is_own(path: str, root: str = "") -> bool:
         return True
     home = os.path.expanduser("~")
     return not real.startswith(os.path.join(home, "."))
+
+
+def is_own_module(module: ModuleType, root: str) -> bool:
+    """Tell whether a module is the user's; a package without ``__init__.py`` has no file, but a directory."""
+    place = getattr(module, "__file__", None) or next(iter(getattr(module, "__path__", None) or ()), "")
+    return is_own(str(place), root)
 
 
 class Recorder:

@@ -111,7 +111,7 @@ def _tail(log: Path, lines: int = 4) -> str:
     """Return the last lines of a log."""
     try:
         text = log.read_text(errors="replace")
-    except FileNotFoundError:
+    except OSError:
         return ""
     return "\n".join(f"    {line}" for line in text.splitlines()[-lines:])
 

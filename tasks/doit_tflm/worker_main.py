@@ -87,7 +87,12 @@ def main() -> None:
     threading.Thread(target=_listen, args=(jobs, waiting), daemon=True).start()
     while True:
         job = json.loads(waiting.get())
-        _redirect(job["log"])
+        try:
+            _redirect(job["log"])
+        except OSError as error:
+            what = f"cannot be written ({error.strerror})"
+            _reply({"error": {"what": what, "where": job["log"], "fix": "make its directory writable"}})
+            continue
         reply = _run(job)
         sys.stdout.flush()
         sys.stderr.flush()
