@@ -127,11 +127,33 @@ class Project:
         )
         return Run(done.returncode, done.stdout, done.stderr)
 
-    def build(self, *arguments: str, **environment: str) -> Run:
+    def start(self, *arguments: str, **environment: str) -> subprocess.Popen[str]:
+        """Start the real doit, in a process group of its own, and do not wait for it."""
+        return subprocess.Popen(
+            self.command(*arguments),
+            cwd=self.root,
+            env=self.environment(**environment),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+
+    def build(self, *options: str, **environment: str) -> Run:
         """Run ``doit quantize`` and expect it to succeed."""
-        run = self.doit("quantize", *arguments, **environment)
+        run = self.doit(*options, "quantize", **environment)
         assert run.code == 0, run.out + run.err
         return run
+
+    def copy_to(self, root: Path, copy: Callable[[str, str], object] = shutil.copy2) -> Project:
+        """Return a copy of the whole directory; with `copy2`, files keep their times."""
+        shutil.copytree(self.root, root, copy_function=copy, symlinks=True)
+        return Project(root)
+
+    def files(self) -> dict[str, bytes]:
+        """Return every file below the project, by its path."""
+        found = (path for path in sorted(self.root.rglob("*")) if path.is_file())
+        return {path.relative_to(self.root).as_posix(): path.read_bytes() for path in found}
 
     def outputs(self) -> dict[str, bytes]:
         """Return what a build makes: the .tflite models, those in the archives, and the C sources."""
@@ -144,20 +166,38 @@ class Project:
         return contents
 
 
+def _new_project(root: Path, models: tuple[str, ...]) -> Project:
+    project = Project(root)
+    project.write("dodo.py", DODO)
+    project.write("pyproject.toml", '[tool.doit-tflm]\nconverter = "standin:Converter"\n')
+    shutil.copy(HERE / "standin.py", project.path("standin.py"))
+    for name in models:
+        project.add_model(name)
+    return project
+
+
 @pytest.fixture
 def make_project(tmp_path: Path) -> Callable[..., Project]:
     """Return a function that makes a project: ``make_project(directory, models)``."""
 
     def make(directory: str = "project", models: tuple[str, ...] = ("kws",)) -> Project:
-        project = Project(tmp_path / directory)
-        project.write("dodo.py", DODO)
-        project.write("pyproject.toml", '[tool.doit-tflm]\nconverter = "standin:Converter"\n')
-        shutil.copy(HERE / "standin.py", project.path("standin.py"))
-        for name in models:
-            project.add_model(name)
-        return project
+        return _new_project(tmp_path / directory, models)
 
     return make
+
+
+@pytest.fixture(scope="session")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """Return a project that is built, for `built` to copy."""
+    project = _new_project(tmp_path_factory.mktemp("template") / "project", ("kws",))
+    project.build()
+    return project
+
+
+@pytest.fixture
+def built(template: Project, tmp_path: Path) -> Project:
+    """Return a project with one model, ``kws``, that is built: a copy, which saves the time of building it."""
+    return template.copy_to(tmp_path / "project")
 
 
 @pytest.fixture

@@ -120,7 +120,7 @@ def _run_doit(config: Config, name: str, output: TextIO) -> int:
     from doit.cmd_base import ModuleTaskLoader
     from doit.doit_cmd import DoitMain
 
-    from doit_tflm import engine, tasks
+    from doit_tflm import actions, tasks
 
     # A run of doit is made for a process of its own: see doit_config and Reporter.complete_run.
     threshold = gc.get_threshold()
@@ -132,6 +132,6 @@ def _run_doit(config: Config, name: str, output: TextIO) -> int:
     try:
         return int(DoitMain(ModuleTaskLoader(namespace), config_filenames=()).run(["run", f"quantize:{name}"]))
     finally:
-        engine.close_workers()
+        actions.close_workers()
         gc.unfreeze()
         gc.set_threshold(*threshold)

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from doit_tflm.errors import UserError
-from doit_tflm.files import digest_bytes, replacing
+from doit_tflm.files import digest_bytes, replacing, stamp
 
 __all__ = ["add_member", "member_digest", "members", "read_member", "update_members"]
 
@@ -109,12 +109,13 @@ def update_members(path: str | Path, changes: Mapping[str, bytes]) -> bool:
         If the archive is damaged. It is left as it is.
     """
     present: dict[str, bytes] = {}
+    mark = stamp(str(path))
     if Path(path).exists():
         with _opened(path) as archive:
             present = {name: archive.read(name) for name in changes if name in archive.namelist()}
         if present == dict(changes):
             return False
-    with replacing(path) as stream, zipfile.ZipFile(stream, "w") as new:
+    with replacing(path, mark) as stream, zipfile.ZipFile(stream, "w") as new:
         if Path(path).exists():
             with _opened(path) as old:
                 _copy(old, new, stream, changes)

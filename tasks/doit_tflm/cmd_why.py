@@ -70,7 +70,7 @@ class Why(DoitCmdBase):  # type: ignore[misc]  # doit has no types
 
 def _preview(check: StageCheck) -> dict[str, str]:
     """Run an edited specification, and return its facets as text by path."""
-    from doit_tflm.engine import run_aside
+    from doit_tflm.actions import run_aside
 
     with tempfile.TemporaryDirectory() as scratch:
         script = check.stage.arguments["script"]

@@ -1,4 +1,4 @@
-"""doit's hooks, filled in: when a stage is up to date, how it is run, and what is remembered of it.
+"""doit's hooks, filled in: when a stage is up to date, and what is remembered of it.
 
 What stock doit leaves open and this module closes: a target edited by hand, an input edited while it is read, a
 file written twice within one tick of the clock, a kill at any moment, and two builds at once.
@@ -10,38 +10,25 @@ import json
 import os
 import threading
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from functools import cache
 from inspect import Parameter, Signature
 from pathlib import Path
 from typing import Any
 
-from doit.action import BaseAction
 from doit.dependency import FileChangedChecker, UptodateCalculator
-from doit.exceptions import BaseFail, InvalidTask, TaskFailed
+from doit.exceptions import InvalidTask
 from doit.globals import Globals
 
-from doit_tflm.errors import UserError
-from doit_tflm.files import DigestCache, digest_bytes
+from doit_tflm.actions import POOL, Stage
+from doit_tflm.files import DigestCache, digest_bytes, sweep
 from doit_tflm.journal import Journal
 from doit_tflm.lock import BuildLock
 from doit_tflm.observe import View, is_path
 from doit_tflm.verdict import read_facet, reasons
-from doit_tflm.worker import Pool
 
-__all__ = [
-    "ContentChecker",
-    "Remove",
-    "Session",
-    "Stage",
-    "StageAction",
-    "StageCheck",
-    "close_workers",
-    "run_aside",
-]
+__all__ = ["ContentChecker", "Session", "StageCheck"]
 
-_POOL = Pool()
 _NO_RECORD: dict[str, Any] = {}
 
 
@@ -49,48 +36,6 @@ def view() -> View:
     """Return what is there now, as the journal that doit has open sees it."""
     backend = getattr(Globals.dep_manager, "backend", None)
     return backend.view if isinstance(backend, Journal) else View(DigestCache())
-
-
-def close_workers() -> None:
-    """End the worker processes; for programs that go on after a build."""
-    _POOL.close()
-
-
-@dataclass(frozen=True)
-class Stage:
-    """One step of a model's build.
-
-    Attributes
-    ----------
-    task : str
-        The task's name, e.g. ``"calibrate:sine"``.
-    model, verb : str
-        What the console calls it, e.g. ``"sine"`` and ``"calibrate"``.
-    inputs, outputs : tuple of str
-        Keys (`doit_tflm.observe`) that are known before it runs. It may report further ones.
-    call : str
-        The function that does the work, ``"module:function"``. It runs in a worker process and returns a mapping
-        with ``outputs`` and ``inputs`` (values by key) and ``notes`` (warnings to show).
-    arguments : dict
-        Its keyword arguments: plain data.
-    log : str
-        Where what it prints goes.
-    """
-
-    task: str
-    model: str
-    verb: str
-    inputs: tuple[str, ...]
-    outputs: tuple[str, ...]
-    call: str
-    arguments: dict[str, Any]
-    log: str
-    facets: tuple[str, ...] = ()
-
-
-def run_aside(call: str, arguments: dict[str, Any], log: str) -> dict[str, Any]:
-    """Call a function in a worker process, outside of any task."""
-    return _POOL.run(call, arguments, log, lambda *_: None)
 
 
 class ContentChecker(FileChangedChecker):  # type: ignore[misc]  # doit has no types
@@ -122,7 +67,16 @@ class Session(UptodateCalculator):  # type: ignore[misc]
 
     doit has no hook at the start of a run, but runs a task's checks in its main process, before the task and all
     that depends on it.
+
+    Parameters
+    ----------
+    directories : tuple of str
+        Where a build that was killed may have left parts of files.
     """
+
+    def __init__(self, directories: tuple[str, ...]) -> None:
+        super().__init__()
+        self.directories = directories
 
     def __call__(self) -> bool:
         """Take the lock, waiting for another build to end; the task itself has nothing to do."""
@@ -133,7 +87,9 @@ class Session(UptodateCalculator):  # type: ignore[misc]
             except OSError as error:
                 fix = "the build directory must be one that can be written"
                 raise InvalidTask(f"{backend.name} cannot be written: {error}; {fix}") from None
-            _POOL.keep_open = backend.lock.descriptors
+            if backend.lock.interrupted:
+                sweep(self.directories)
+            POOL.keep_open = backend.lock.descriptors
             _end_forks_with(os.getpid(), backend.lock)
         return True
 
@@ -192,7 +148,7 @@ class StageCheck(UptodateCalculator):  # type: ignore[misc]
             before = {key: seen[key] for key in self.stage.inputs}
         else:
             facets, before = record["facets"], record["inputs"]
-        task.value_savers.append(lambda: self._record(task, seen, before, facets, record))
+        task.value_savers.append(lambda: self._record(task, seen, before, facets))
         return not self.reasons
 
     def would_be_current(self, task: Any, facets: Mapping[str, str]) -> bool:
@@ -223,7 +179,6 @@ class StageCheck(UptodateCalculator):  # type: ignore[misc]
         seen: View,
         before: Mapping[str, str | None],
         facets: dict[str, Any],
-        former: dict[str, Any],
     ) -> dict[str, Any]:
         """Return what to remember of a run that succeeded.
 
@@ -234,10 +189,6 @@ class StageCheck(UptodateCalculator):  # type: ignore[misc]
         outputs = result.pop("outputs")
         inputs = {key: before[key] if seen.unmoved(key) else None for key in self.stage.inputs}
         inputs = {**result.pop("inputs"), **inputs}
-        for key, digest in former.get("outputs", {}).items():
-            if is_path(key) and key not in outputs and digest and seen[key] == digest:
-                # Made under a name that is no longer used, and changed by nobody since.
-                Path(key).unlink(missing_ok=True)
         task.file_dep = {key for key in inputs if is_path(key) and Path(key).is_file()}
         return {"inputs": inputs, "outputs": outputs, "facets": facets}
 
@@ -252,77 +203,3 @@ class StageCheck(UptodateCalculator):  # type: ignore[misc]
         paths = {key for key in (*self.stage.inputs, *record.get("inputs", ())) if is_path(key)}
         task.file_dep = {path for path in paths if path in self.stage.inputs or Path(path).is_file()}
         task.targets = [key for key in record.get("outputs", self.stage.outputs) if is_path(key)]
-
-
-class StageAction(BaseAction):  # type: ignore[misc]
-    """Runs a stage in a worker process and waits for it.
-
-    It neither prints nor captures, so that it may run in any number of threads or processes of doit.
-    """
-
-    def __init__(self, stage: Stage) -> None:
-        self.stage = stage
-        self.task: Any = None
-        self.out: str | None = None
-        self.err: str | None = None
-        self.result: str | None = None
-        self.values: dict[str, Any] = {}
-
-    def execute(self, out: object = None, err: object = None) -> BaseFail | None:
-        """Run the stage.
-
-        Returns
-        -------
-        TaskFailed or None
-            What went wrong.
-        """
-        del out, err
-        try:
-            self.values = _POOL.run(self.stage.call, self.stage.arguments, self.stage.log, _progress(self.stage))
-        except UserError as error:
-            return TaskFailed(str(error))
-        self.result = digest_bytes(json.dumps(self.values["outputs"], sort_keys=True).encode())
-        return None
-
-    def __str__(self) -> str:
-        return f"{self.stage.model}: {self.stage.verb}"
-
-
-_listeners: list[Callable[[Stage, str, int, int], None]] = []
-
-
-def on_progress(listener: Callable[[Stage, str, int, int], None]) -> None:
-    """Have a stage's progress told: ``listener(stage, text, done, total)``, in whichever thread it comes up."""
-    _listeners[:] = [listener]
-
-
-def _progress(stage: Stage) -> Callable[[str, int, int], None]:
-    def report(text: str, done: int, total: int) -> None:
-        for listener in _listeners:
-            listener(stage, text, done, total)
-
-    return report
-
-
-class Remove(BaseAction):  # type: ignore[misc]
-    """What ``doit clean`` does to a stage: remove its files, and directories that this leaves empty."""
-
-    def __init__(self, paths: tuple[str, ...], directories: tuple[str, ...]) -> None:
-        self.paths = paths
-        self.directories = directories
-        self.task: Any = None
-        self.out = self.err = self.result = None
-        self.values: dict[str, Any] = {}
-
-    def execute(self, out: object = None, err: object = None) -> None:
-        """Remove what is there."""
-        del out, err
-        for path in self.paths:
-            if not Path(path).is_dir():
-                Path(path).unlink(missing_ok=True)
-        for directory in (*self.paths, *self.directories, *{os.path.dirname(path) for path in self.paths}):
-            if Path(directory).is_dir() and not any(Path(directory).iterdir()):
-                Path(directory).rmdir()
-
-    def __str__(self) -> str:
-        return "remove " + " ".join(path for path in self.paths if Path(path).exists())

@@ -118,9 +118,7 @@ def _parameters(spec: ModelSpec) -> dict[str, Any]:
     """Return what is embedded in the model."""
     for key in RESERVED:
         if key in spec.model_parameters:
-            raise UserError(
-                f"model_parameters[{key!r}] is written by the build itself", fix=f"set {key} of the spec"
-            )
+            raise UserError(f"model_parameters[{key!r}] is written by the build itself", fix="choose another name")
     given = {"name": spec.name, "version": spec.version, "classes": spec.classes, **spec.model_parameters}
     types = {key: typed.type for key, typed in decode_typed(encode(given)).items()}
     plain = {key: value.value if isinstance(value, Typed) else value for key, value in given.items()}

@@ -15,6 +15,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from doit_tflm.errors import UserError
+
 __all__ = [
     "DigestCache",
     "Stamp",
@@ -22,6 +24,8 @@ __all__ = [
     "digest_file",
     "normalise",
     "replacing",
+    "stamp",
+    "sweep",
     "write_if_changed",
 ]
 
@@ -147,15 +151,27 @@ class DigestCache:
 
 
 @contextmanager
-def replacing(path: str | Path) -> Iterator[BinaryIO]:
+def replacing(path: str | Path, expected: Stamp | None = None) -> Iterator[BinaryIO]:
     """Write a complete new file beside `path` and rename it there; on any error `path` stays as it was.
+
+    Parameters
+    ----------
+    path : path
+        The file; where it is a link, the file that it leads to.
+    expected : Stamp, optional
+        The stamp of the file that the new one is made from.
+
+    Raises
+    ------
+    UserError
+        If the file is not the expected one any more: what another wrote there meanwhile would be lost.
 
     Yields
     ------
     BinaryIO
         Open for reading and writing. It is flushed to the disk before the rename.
     """
-    target = Path(path)
+    target = Path(os.path.realpath(path))
     target.parent.mkdir(parents=True, exist_ok=True)
     _sweep(target)
     part = target.parent / f".{target.name}.{os.getpid()}.part"
@@ -166,11 +182,17 @@ def replacing(path: str | Path) -> Iterator[BinaryIO]:
             os.fsync(stream.fileno())
         if target.exists():
             os.chmod(part, target.stat().st_mode & 0o7777)
+        _check_expected(target, expected)
         os.replace(part, target)
     except BaseException:
         part.unlink(missing_ok=True)
         raise
     _sync_directory(target.parent)
+
+
+def _check_expected(target: Path, expected: Stamp | None) -> None:
+    if expected is not None and stamp(str(target)) != expected:
+        raise UserError("was written by another meanwhile", target.name, "run the build again")
 
 
 def write_if_changed(path: str | Path, data: bytes) -> bool:
@@ -206,6 +228,13 @@ def _sweep(target: Path) -> None:
         pid = name.rsplit(".", 2)[1]
         if pid.isdigit() and not _alive(int(pid)):
             (target.parent / name).unlink(missing_ok=True)
+
+
+def sweep(directories: tuple[str, ...]) -> None:
+    """Remove what writers that were killed left in directories; only while nobody else can write there."""
+    for directory in directories:
+        for part in Path(directory).glob("**/.*.part"):
+            part.unlink(missing_ok=True)
 
 
 def _alive(pid: int) -> bool:

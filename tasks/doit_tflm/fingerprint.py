@@ -13,21 +13,20 @@ import functools
 import importlib
 import importlib.util
 import inspect
-import linecache
 import os
 import sys
 import types
 import typing
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from pathlib import PurePath
 from typing import Any
 
 from doit_tflm.errors import UserError
 from doit_tflm.files import digest_bytes
-from doit_tflm.observe import version
+from doit_tflm.observe import distributions, version
 from doit_tflm.spec import HeaderSettings, ModelSpec, attribute_names
-from doit_tflm.syntax import Uses, dump, global_names
-from doit_tflm.trace import is_own, is_own_module
+from doit_tflm.syntax import Uses, dump, function_nodes, global_names, is_filled, source_file
+from doit_tflm.trace import is_own, is_own_module, is_own_package
 
 __all__ = ["Fingerprint", "fingerprint"]
 
@@ -63,7 +62,7 @@ class Fingerprint:
 
     def packages(self) -> dict[str, str]:
         """Return the versions of the distributions that the code uses, by name."""
-        found = _distributions()
+        found = distributions()
         names = {name for module in self.modules for name in found.get(module, ())}
         return {name: version(name) or "" for name in sorted(names)}
 
@@ -184,11 +183,14 @@ class Fingerprint:
         self._line(path, f"{module}.{name}")
 
     def _add_function(self, function: types.FunctionType, path: str) -> None:
-        if not is_own(_file(function.__code__), self._root):
+        if not is_own(source_file(function.__code__), self._root):
             self._named(function, path)
             self._add_closure(function, path, (*_PLAIN, types.FunctionType))
             return
-        nodes = self._nodes(function, path)
+        nodes = function_nodes(function.__code__)
+        if not nodes:
+            what = f"the function {function.__qualname__}, whose source is not at hand"
+            raise self._cannot(what, path, "define it in a file")
         for node in nodes:
             self._line(path, dump(node))
         for label, values in (
@@ -205,7 +207,7 @@ class Fingerprint:
     def _add_closure(self, function: types.FunctionType, path: str, kinds: Any) -> None:
         """Take in the variables of a function's surroundings, and the function that it wraps."""
         for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
-            if _filled(cell) and isinstance(cell.cell_contents, kinds):
+            if is_filled(cell) and isinstance(cell.cell_contents, kinds):
                 self.add(cell.cell_contents, f"{path}.{name}")
         if hasattr(function, "__wrapped__"):
             self.add(function.__wrapped__, f"{path}.__wrapped__")
@@ -276,23 +278,6 @@ class Fingerprint:
     def _is_own_class(self, cls: type) -> bool:
         return is_own(getattr(sys.modules.get(cls.__module__), "__file__", None) or "", self._root)
 
-    def _nodes(self, function: types.FunctionType, path: str) -> list[ast.AST]:
-        """Return a function's syntax trees: for a lambda, those of all lambdas on its line."""
-        code = function.__code__
-        source = "".join(linecache.getlines(_file(code)))
-        want = (ast.Lambda,) if code.co_name == "<lambda>" else (ast.FunctionDef, ast.AsyncFunctionDef)
-        found: list[ast.AST] = []
-        for node in ast.walk(ast.parse(source)) if source else ():
-            if isinstance(node, want):
-                first = min([node.lineno, *(d.lineno for d in getattr(node, "decorator_list", ()))])
-                if first == code.co_firstlineno:
-                    found.append(node)
-        if not found:
-            raise self._cannot(
-                f"the function {function.__qualname__}, whose source is not at hand", path, "define it in a file"
-            )
-        return found
-
     def _follow(self, nodes: Iterable[ast.AST], names: dict[str, Any], path: str, package: str | None) -> None:
         """Take in what the code names: globals, attributes of modules, and local imports."""
         uses = Uses()
@@ -318,12 +303,7 @@ class Fingerprint:
     def _add_import(self, module: str, attribute: str, path: str) -> None:
         """Take in what a function imports when it runs."""
         package = module.partition(".")[0]
-        try:
-            spec = importlib.util.find_spec(package)
-        except (ImportError, ValueError):
-            spec = None
-        places = (spec.origin or "", *(spec.submodule_search_locations or ())) if spec else ()
-        if not any(is_own(place, self._root) for place in places):
+        if not is_own_package(package, self._root):
             self.modules.add(package)
             return
         try:
@@ -339,31 +319,6 @@ class Fingerprint:
         return UserError(
             f"{path} uses {what}, and whether that changed from build to build cannot be told", self._where, fix
         )
-
-
-def _file(code: types.CodeType) -> str:
-    return os.path.abspath(code.co_filename)
-
-
-def _distributions() -> Mapping[str, list[str]]:
-    """Return the distributions that hold each top-level module."""
-    from importlib import metadata
-
-    found = dict(metadata.packages_distributions())
-    if sys.version_info < (3, 11):  # which knows only distributions with a top_level.txt
-        for distribution in metadata.distributions():
-            for module in {file.parts[0].removesuffix(".py") for file in distribution.files or ()} - found.keys():
-                found[module] = [distribution.metadata["Name"]]
-    return found
-
-
-def _filled(cell: types.CellType) -> bool:
-    """Tell whether a closure's variable has a value yet."""
-    try:
-        _ = cell.cell_contents
-    except ValueError:
-        return False
-    return True
 
 
 def fingerprint(function: Callable[..., Any], root: str, where: str) -> Fingerprint:

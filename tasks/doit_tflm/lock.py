@@ -22,10 +22,16 @@ class BuildLock:
     ----------
     path : Path
         The lock file. It holds who has the lock, and is never removed: a removed lock file can be held twice.
+
+    Attributes
+    ----------
+    interrupted : bool
+        Whether whoever had the lock before was killed: it did not give it back.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.interrupted = False
         self._descriptor: int | None = None
 
     @property
@@ -71,6 +77,7 @@ class BuildLock:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
         self._descriptor = descriptor
         os.environ[INHERITED] = str(self.path.absolute())
+        self.interrupted = os.fstat(descriptor).st_size > 0
         os.ftruncate(descriptor, 0)
         command = " ".join([Path(sys.argv[0]).name, *sys.argv[1:]])
         os.pwrite(descriptor, json.dumps({"pid": os.getpid(), "command": command}).encode(), 0)
@@ -80,6 +87,7 @@ class BuildLock:
         """Give the lock back, if this process took it; also for the children that hold it along."""
         if self._descriptor is not None:
             os.environ.pop(INHERITED, None)
+            os.ftruncate(self._descriptor, 0)
             fcntl.flock(self._descriptor, fcntl.LOCK_UN)
             os.close(self._descriptor)
             self._descriptor = None

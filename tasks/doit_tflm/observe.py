@@ -16,12 +16,15 @@ The value is None where there is no such thing.
 from __future__ import annotations
 
 import glob
+import sys
+from collections.abc import Mapping
 from functools import cache
 
+from doit_tflm._version import __version__
 from doit_tflm.archive import member_digest
 from doit_tflm.files import DigestCache, Stamp, digest_bytes, stamp
 
-__all__ = ["View", "describe", "input_file", "is_path", "observe", "version"]
+__all__ = ["View", "describe", "distributions", "input_file", "is_path", "observe", "version"]
 
 
 _NO_FILE = ("glob:", "version:", "value:")
@@ -30,12 +33,27 @@ _NO_FILE = ("glob:", "version:", "value:")
 @cache
 def version(package: str) -> str | None:
     """Return the version of an installed distribution, without importing it."""
+    if package == "doit-tflm":
+        # An editable installation's metadata are as old as the installation.
+        return __version__
     from importlib import metadata
 
     try:
         return metadata.version(package)
     except metadata.PackageNotFoundError:
         return None
+
+
+def distributions() -> Mapping[str, list[str]]:
+    """Return the distributions that hold each top-level module."""
+    from importlib import metadata
+
+    found = dict(metadata.packages_distributions())
+    if sys.version_info < (3, 11):  # which knows only distributions with a top_level.txt
+        for distribution in metadata.distributions():
+            for module in {file.parts[0].removesuffix(".py") for file in distribution.files or ()} - found.keys():
+                found[module] = [distribution.metadata["Name"]]
+    return found
 
 
 def is_path(key: str) -> bool:

@@ -12,7 +12,8 @@ from typing import Any, TextIO
 from doit.exceptions import BaseFail
 from doit.reporter import ConsoleReporter
 
-from doit_tflm.engine import Stage, StageCheck, on_progress
+from doit_tflm.actions import Stage, on_progress
+from doit_tflm.engine import StageCheck
 
 __all__ = ["Reporter", "check_of", "why"]
 
@@ -37,6 +38,12 @@ class Reporter(ConsoleReporter):  # type: ignore[misc]  # doit has no types
         self._models: set[str] = set()
         self._display: _Display | None = None
         self.failures: list[dict[str, Any]]
+
+    def initialize(self, tasks: dict[str, Any], selected_tasks: list[str]) -> None:
+        """Say so if there is nothing that could be built."""
+        super().initialize(tasks, selected_tasks)
+        if not any(check_of(task) for task in tasks.values()):
+            self.write("there are no models: write a specification, models/NAME.py\n")
 
     def execute_task(self, task: Any) -> None:
         """Start the clock of a stage."""

@@ -88,6 +88,7 @@ def loaded(path: str) -> Iterator[Script]:
     # Both remember files by their date: too coarse for an edit in the same tick.
     linecache.clearcache()
     importlib.invalidate_caches()
+    is_own(os.path.abspath(path))  # asks sysconfig for the first time, which must not import through the finder
     before = set(sys.modules)
     saved_path, finder = list(sys.path), _OwnFinder()
     sys.path[:0] = [os.path.abspath(Path(path).parent), os.getcwd()]

@@ -224,12 +224,33 @@ def write_header(directory: str, model: str, header_dir: str) -> Result:
         schema_version=read.schema_version,
     )
     stem = f"{facet['directory'] or header_dir}/{header.file_stem(model)}"
-    return _result(
-        {
-            f"{stem}.h": header.render_header(facts, len(data)).encode(),
-            f"{stem}.c": header.render_source(facts, data).encode(),
-        }
-    )
+    texts = {
+        f"{stem}.h": header.render_header(facts, len(data)).encode(),
+        f"{stem}.c": header.render_source(facts, data).encode(),
+    }
+    return _result(_move(texts, f"{directory}/sources.json"))
+
+
+def _move(texts: Mapping[str, bytes], listing: str) -> dict[str, bytes]:
+    """Write files whose names may change, and remove those of former names that nobody changed since.
+
+    The listing names them all until the old ones are gone. It is an output: a run that is killed leaves one that
+    differs from its record, and the stage runs again.
+
+    Returns
+    -------
+    dict
+        All outputs, the listing among them.
+    """
+    former = json.loads(Path(listing).read_bytes()) if Path(listing).is_file() else {}
+    new = {path: digest_bytes(text) for path, text in texts.items()}
+    if not former.keys() <= new.keys() or not new.keys() <= former.keys():
+        write_if_changed(listing, facets_of.canonical_json({**former, **new}))
+    _written(texts)
+    for path, digest in former.items():
+        if path not in new and stamp(path) and digest_file(path) == digest:
+            Path(path).unlink()
+    return {**texts, listing: facets_of.canonical_json(new)}
 
 
 def sha256(data: bytes) -> str:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import ast
 import dis
+import linecache
+import os
 import types
 
-__all__ = ["Uses", "dump", "global_names"]
+__all__ = ["Uses", "dump", "function_nodes", "global_names", "is_filled", "source_file"]
 
 
 class Uses(ast.NodeVisitor):
@@ -60,3 +62,30 @@ def global_names(code: types.CodeType) -> set[str]:
         if isinstance(inner, types.CodeType):
             names |= global_names(inner)
     return names
+
+
+def source_file(code: types.CodeType) -> str:
+    """Return the absolute path of the file that code was compiled from."""
+    return os.path.abspath(code.co_filename)
+
+
+def function_nodes(code: types.CodeType) -> list[ast.AST]:
+    """Return a function's syntax trees: for a lambda, those of all lambdas on its line; none without a source."""
+    source = "".join(linecache.getlines(source_file(code)))
+    want = (ast.Lambda,) if code.co_name == "<lambda>" else (ast.FunctionDef, ast.AsyncFunctionDef)
+    found: list[ast.AST] = []
+    for node in ast.walk(ast.parse(source)) if source else ():
+        if isinstance(node, want):
+            first = min([node.lineno, *(d.lineno for d in getattr(node, "decorator_list", ()))])
+            if first == code.co_firstlineno:
+                found.append(node)
+    return found
+
+
+def is_filled(cell: types.CellType) -> bool:
+    """Tell whether a closure's variable has a value yet."""
+    try:
+        _ = cell.cell_contents
+    except ValueError:
+        return False
+    return True

@@ -22,8 +22,9 @@ from typing import Any
 
 from doit.globals import Globals
 
+from doit_tflm.actions import Remove, Stage, StageAction
 from doit_tflm.config import FACETS, Config, read_config
-from doit_tflm.engine import ContentChecker, Remove, Session, Stage, StageAction, StageCheck
+from doit_tflm.engine import ContentChecker, Session, StageCheck
 from doit_tflm.errors import UserError
 from doit_tflm.observe import is_path
 from doit_tflm.reporter import Reporter
@@ -92,7 +93,7 @@ def stages(spec: str, config: Config) -> list[Stage]:
     directory = f"{config.build_dir}/{model}"
     archive = f"{spec.removesuffix('.py')}.mltk.zip"
     common = {"script": spec, "directory": directory}
-    facets = {name: f"{directory}/{name}.json" for name in (*FACETS, "toolchain")}
+    facets = {name: f"{directory}/{name}.json" for name in (*FACETS, "toolchain", "sources")}
     samples, calibrated, quantized = (
         f"{directory}/{name}" for name in ("samples.npz", "calibrated.tflite", "quantized.tflite")
     )
@@ -143,7 +144,7 @@ def stages(spec: str, config: Config) -> list[Stage]:
             "header",
             "stages:write_header",
             [final, facets["header"], facets["toolchain"], header_dir],
-            [],
+            [facets["sources"]],
             {"directory": directory, "model": model, "header_dir": config.header_dir},
         ),
         stage("train", "train:train", [facets["training"]], [], {**common, **weights}),
@@ -161,7 +162,11 @@ def model_tasks(config: Config | None = None, specs: list[str] | None = None) ->
         The specification scripts; all of the project's when left out.
     """
     config = config or _config()
-    yield {"basename": SESSION, "actions": [], "uptodate": [Session()]}
+    yield {
+        "basename": SESSION,
+        "actions": [],
+        "uptodate": [Session((config.models_dir, config.build_dir, config.header_dir))],
+    }
     for basename in (
         "quantize",
         "train",
@@ -173,7 +178,8 @@ def model_tasks(config: Config | None = None, specs: list[str] | None = None) ->
         "archive",
         "header",
     ):
-        yield {"basename": basename, "name": None, "doc": _DOCS[basename]}
+        # First of all, so that the models come in their order: doit has none among tasks that wait for one.
+        yield {"basename": basename, "name": None, "doc": _DOCS[basename], "task_dep": [SESSION]}
     for spec in config.specs() if specs is None else specs:
         yield from _tasks_of(spec, config)
 
@@ -181,17 +187,19 @@ def model_tasks(config: Config | None = None, specs: list[str] | None = None) ->
 def _tasks_of(spec: str, config: Config) -> Iterator[dict[str, Any]]:
     """Yield the tasks of one model."""
     model = Path(spec).stem
+    clean = []
     for stage in stages(spec, config):
-        basename = stage.task.split(":")[0]
         task = _task(stage, config)
-        if basename == "train":
+        if task["basename"] == "train":
             task["actions"].append([sys.executable, "-m", "doit_tflm", "quantize", model])
+        clean += task["clean"]
         yield task
     yield {
         "basename": "quantize",
         "name": model,
         "actions": None,
         "task_dep": [f"header:{model}", f"archive:{model}"],
+        "clean": clean,
         "doc": f"everything up to the C sources of {model}",
     }
 

@@ -6,6 +6,7 @@ those.
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import site
 import sys
@@ -17,7 +18,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-__all__ = ["Recorder", "is_own", "is_own_module", "recording"]
+__all__ = ["Recorder", "is_own", "is_own_module", "is_own_package", "recording"]
 
 _WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT
 _SYSTEM = (
@@ -71,6 +72,16 @@ def is_own_module(module: ModuleType, root: str) -> bool:
     """Tell whether a module is the user's; a package without ``__init__.py`` has no file, but a directory."""
     place = getattr(module, "__file__", None) or next(iter(getattr(module, "__path__", None) or ()), "")
     return is_own(str(place), root)
+
+
+def is_own_package(name: str, root: str) -> bool:
+    """Tell whether a top-level module or package, imported or not, is the user's."""
+    try:
+        spec = importlib.util.find_spec(name)
+    except (ImportError, ValueError):
+        return False
+    places = (spec.origin or "", *(spec.submodule_search_locations or ())) if spec else ()
+    return any(is_own(place, root) for place in places)
 
 
 class Recorder:

@@ -43,11 +43,14 @@ def reasons(
     changed = [key for key, value in before.items() if see(key) != value]
     changed += [key for key in inputs if key not in before]
     why = [text for key in changed for text in _explain(key, record, see, facet or read_facet)]
+    lost = [key.split("!", 1)[-1] for key, value in made.items() if value is not None and see(key) is None]
+    if lost:
+        why.append(
+            f"{lost[0]} is missing" if len(lost) == 1 else f"{lost[0]} and {len(lost) - 1} more are missing"
+        )
     for key, value in made.items():
-        now = see(key)
-        if now != value:
-            name = key.split("!", 1)[-1]
-            why.append(f"{name} is missing" if now is None else f"{name} was changed by another hand")
+        if see(key) not in (value, None):
+            why.append(f"{key.split('!', 1)[-1]} was changed by another hand")
     return why + [f"{key} is a new output" for key in outputs if key not in made]
 
 

@@ -88,7 +88,11 @@ def seconds(project: Project) -> float:
     """Return how long a run takes."""
     start = time.perf_counter()
     subprocess.run(
-        project.command("quantize"), cwd=project.root, env=project.environment(), check=True, stdout=subprocess.DEVNULL
+        project.command("quantize"),
+        cwd=project.root,
+        env=project.environment(),
+        check=True,
+        stdout=subprocess.DEVNULL,
     )
     return time.perf_counter() - start
 

@@ -1,0 +1,139 @@
+"""What doit runs for a stage: the work, in a worker process; and what it removes when the stage is cleaned."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from doit.action import BaseAction
+from doit.exceptions import BaseFail, TaskFailed
+
+from doit_tflm.errors import UserError
+from doit_tflm.files import digest_bytes
+from doit_tflm.worker import Pool
+
+__all__ = ["POOL", "Remove", "Stage", "StageAction", "close_workers", "on_progress", "run_aside"]
+
+POOL = Pool()
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One step of a model's build.
+
+    Attributes
+    ----------
+    task : str
+        The task's name, e.g. ``"calibrate:sine"``.
+    model, verb : str
+        What the console calls it, e.g. ``"sine"`` and ``"calibrate"``.
+    inputs, outputs : tuple of str
+        Keys (`doit_tflm.observe`) that are known before it runs. It may report further ones.
+    call : str
+        The function that does the work, ``"module:function"``. It runs in a worker process and returns a mapping
+        with ``outputs`` and ``inputs`` (values by key) and ``notes`` (warnings to show).
+    arguments : dict
+        Its keyword arguments: plain data.
+    log : str
+        Where what it prints goes.
+    """
+
+    task: str
+    model: str
+    verb: str
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    call: str
+    arguments: dict[str, Any]
+    log: str
+    facets: tuple[str, ...] = ()
+
+
+def close_workers() -> None:
+    """End the worker processes; for programs that go on after a build."""
+    POOL.close()
+
+
+def run_aside(call: str, arguments: dict[str, Any], log: str) -> dict[str, Any]:
+    """Call a function in a worker process, outside of any task."""
+    return POOL.run(call, arguments, log, lambda *_: None)
+
+
+class StageAction(BaseAction):  # type: ignore[misc]
+    """Runs a stage in a worker process and waits for it.
+
+    It neither prints nor captures, so that it may run in any number of threads or processes of doit.
+    """
+
+    def __init__(self, stage: Stage) -> None:
+        self.stage = stage
+        self.task: Any = None
+        self.out: str | None = None
+        self.err: str | None = None
+        self.result: str | None = None
+        self.values: dict[str, Any] = {}
+
+    def execute(self, out: object = None, err: object = None) -> BaseFail | None:
+        """Run the stage.
+
+        Returns
+        -------
+        TaskFailed or None
+            What went wrong.
+        """
+        del out, err
+        try:
+            self.values = POOL.run(self.stage.call, self.stage.arguments, self.stage.log, _progress(self.stage))
+        except UserError as error:
+            return TaskFailed(str(error))
+        self.result = digest_bytes(json.dumps(self.values["outputs"], sort_keys=True).encode())
+        return None
+
+    def __str__(self) -> str:
+        return f"{self.stage.model}: {self.stage.verb}"
+
+
+_listeners: list[Callable[[Stage, str, int, int], None]] = []
+
+
+def on_progress(listener: Callable[[Stage, str, int, int], None]) -> None:
+    """Have a stage's progress told: ``listener(stage, text, done, total)``, in whichever thread it comes up."""
+    _listeners[:] = [listener]
+
+
+def _progress(stage: Stage) -> Callable[[str, int, int], None]:
+    def report(text: str, done: int, total: int) -> None:
+        for listener in _listeners:
+            listener(stage, text, done, total)
+
+    return report
+
+
+class Remove(BaseAction):  # type: ignore[misc]
+    """What ``doit clean`` does to a stage: remove its files, and directories that this leaves empty."""
+
+    def __init__(self, paths: tuple[str, ...], directories: tuple[str, ...]) -> None:
+        self.paths = paths
+        self.directories = directories
+        self.task: Any = None
+        self.out = self.err = self.result = None
+        self.values: dict[str, Any] = {}
+
+    def execute(self, out: object = None, err: object = None) -> None:
+        """Remove what is there."""
+        del out, err
+        for path in self.paths:
+            if not Path(path).is_dir():
+                Path(path).unlink(missing_ok=True)
+        for name in (*self.paths, *self.directories, *{os.path.dirname(path) for path in self.paths}):
+            directory = Path(name)
+            while directory.is_dir() and directory != Path() and not any(directory.iterdir()):
+                directory.rmdir()
+                directory = directory.parent
+
+    def __str__(self) -> str:
+        return "remove " + (" ".join(path for path in self.paths if Path(path).exists()) or "nothing")
