@@ -118,7 +118,8 @@ def _parameters(spec: ModelSpec) -> dict[str, Any]:
     """Return what is embedded in the model."""
     for key in RESERVED:
         if key in spec.model_parameters:
-            raise UserError(f"model_parameters[{key!r}] is written by the build itself", fix="choose another name")
+            fix = f"set {key} of the spec" if key in ("version", "classes") else "choose another name"
+            raise UserError(f"model_parameters[{key!r}] is written by the build itself", fix=fix)
     given = {"name": spec.name, "version": spec.version, "classes": spec.classes, **spec.model_parameters}
     types = {key: typed.type for key, typed in decode_typed(encode(given)).items()}
     plain = {key: value.value if isinstance(value, Typed) else value for key, value in given.items()}
