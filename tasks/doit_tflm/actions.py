@@ -40,6 +40,11 @@ class Stage:
         Its keyword arguments: plain data.
     log : str
         Where what it prints goes.
+    facets : tuple of str
+        The inputs that are facets.
+    expected : tuple of str
+        Outputs that it will have unless the specification says otherwise: what doit takes for its targets, beside
+        `outputs`, until it has run.
     """
 
     task: str
@@ -51,6 +56,7 @@ class Stage:
     arguments: dict[str, Any]
     log: str
     facets: tuple[str, ...] = ()
+    expected: tuple[str, ...] = ()
 
 
 def close_workers() -> None:

@@ -26,6 +26,7 @@ from doit_tflm.actions import Remove, Stage, StageAction
 from doit_tflm.config import FACETS, Config, read_config
 from doit_tflm.engine import ContentChecker, Session, StageCheck
 from doit_tflm.errors import UserError
+from doit_tflm.header import file_stem
 from doit_tflm.observe import is_path
 from doit_tflm.reporter import Reporter
 
@@ -35,6 +36,18 @@ SESSION = "_session"
 """The hidden task that takes the project's lock."""
 
 _OURS, _TENSORFLOW = "version:doit-tflm", "version:tensorflow"
+
+_ARGUMENTS = {
+    "evaluate": ("script", "directory"),
+    "sample": ("script", "directory"),
+    "calibrate": ("script", "directory", "model", "archive_path", "converter"),
+    "convert": ("script", "directory", "converter"),
+    "embed": ("script", "directory", "model"),
+    "archive": ("script", "directory", "model", "archive_path"),
+    "header": ("directory", "model", "header_dir"),
+    "train": ("script", "directory", "model", "archive_path"),
+}
+"""What the functions of the stages take."""
 
 _DOCS = {
     "evaluate": "run the specifications, and write what each stage reads of them",
@@ -80,7 +93,7 @@ def _config() -> Config:
 
 
 def stages(spec: str, config: Config) -> list[Stage]:
-    """Return the stages of a model's build, in order.
+    """Return the stages of a model's build, in order, and its training.
 
     Parameters
     ----------
@@ -92,63 +105,61 @@ def stages(spec: str, config: Config) -> list[Stage]:
     model = Path(spec).stem
     directory = f"{config.build_dir}/{model}"
     archive = f"{spec.removesuffix('.py')}.mltk.zip"
-    common = {"script": spec, "directory": directory}
     facets = {name: f"{directory}/{name}.json" for name in (*FACETS, "toolchain", "sources")}
-    samples, calibrated, quantized = (
-        f"{directory}/{name}" for name in ("samples.npz", "calibrated.tflite", "quantized.tflite")
+    samples, calibrated, quantized, final = (
+        f"{directory}/{name}"
+        for name in ("samples.npz", "calibrated.tflite", "quantized.tflite", f"{model}.tflite")
     )
-    final = f"{directory}/{model}.tflite"
-
-    def stage(
-        task: str, call: str, inputs: list[str], outputs: list[str], arguments: dict[str, Any], verb: str = ""
-    ) -> Stage:
-        return Stage(
-            task=f"{task}:{model}",
-            model=model,
-            verb=verb or task,
-            inputs=(*inputs, _OURS),
-            outputs=tuple(outputs),
-            call=f"doit_tflm.{call}",
-            arguments=arguments,
-            log=f"{directory}/{verb or task}.log",
-            facets=tuple(path for path in inputs if path.endswith(".json")),
-        )
-
-    weights = {"model": model, "archive_path": archive}
-    tool = {"converter": config.converter}
     converter, header_dir = (f"value:{name}={getattr(config, name)}" for name in ("converter", "header_dir"))
     date = f"value:SOURCE_DATE_EPOCH={os.environ.get('SOURCE_DATE_EPOCH') or 'none'}"
-    return [
-        stage("evaluate", "stages:evaluate", [spec, _TENSORFLOW], [facets[name] for name in FACETS], common),
-        stage("sample", "stages:sample", [facets["calibration"]], [samples], common),
-        stage(
-            "calibrate",
-            "stages:calibrate",
-            [facets["graph"], samples, _TENSORFLOW, converter],
-            [calibrated],
-            {**common, **weights, **tool},
-        ),
-        stage(
+    rows: list[tuple[str, str, list[str], list[str]]] = [
+        ("evaluate", "evaluate", [spec, _TENSORFLOW], [facets[name] for name in FACETS]),
+        ("sample", "sample", [facets["calibration"]], [samples]),
+        ("calibrate", "calibrate", [facets["graph"], samples, _TENSORFLOW, converter], [calibrated]),
+        (
             "convert",
-            "stages:quantize",
+            "quantize",
             [facets["converter"], calibrated, _TENSORFLOW, converter],
             [quantized, facets["toolchain"]],
-            {**common, **tool},
-            verb="quantize",
         ),
-        stage(
-            "embed", "stages:embed", [quantized, facets["parameters"], date], [final], {**common, "model": model}
-        ),
-        stage("archive", "stages:update_archive", [final], [f"{archive}!{model}.tflite"], {**common, **weights}),
-        stage(
+        ("embed", "embed", [quantized, facets["parameters"], date], [final]),
+        ("archive", "update_archive", [final], [f"{archive}!{model}.tflite"]),
+        (
             "header",
-            "stages:write_header",
+            "write_header",
             [final, facets["header"], facets["toolchain"], header_dir],
             [facets["sources"]],
-            {"directory": directory, "model": model, "header_dir": config.header_dir},
         ),
-        stage("train", "train:train", [facets["training"]], [], {**common, **weights}),
+        ("train", "train", [facets["training"]], []),
     ]
+    arguments = {
+        "script": spec,
+        "directory": directory,
+        "model": model,
+        "archive_path": archive,
+        "header_dir": config.header_dir,
+        "converter": config.converter,
+    }
+    return [_stage(*row, arguments) for row in rows]
+
+
+def _stage(task: str, function: str, inputs: list[str], outputs: list[str], arguments: dict[str, str]) -> Stage:
+    """Return one stage; `arguments` are those of all stages, of which it takes its own."""
+    model, directory = arguments["model"], arguments["directory"]
+    verb = "quantize" if task == "convert" else task
+    stem = f"{arguments['header_dir']}/{file_stem(model)}"
+    return Stage(
+        task=f"{task}:{model}",
+        model=model,
+        verb=verb,
+        inputs=(*inputs, _OURS),
+        outputs=tuple(outputs),
+        call=f"doit_tflm.{'train' if task == 'train' else 'stages'}:{function}",
+        arguments={name: arguments[name] for name in _ARGUMENTS[task]},
+        log=f"{directory}/{verb}.log",
+        facets=tuple(path for path in inputs if path.endswith(".json")),
+        expected=(f"{stem}.h", f"{stem}.c") if task == "header" else (),
+    )
 
 
 def model_tasks(config: Config | None = None, specs: list[str] | None = None) -> Iterator[dict[str, Any]]:
@@ -208,7 +219,7 @@ def _task(stage: Stage, config: Config) -> dict[str, Any]:
     """Return a stage as a doit task."""
     recorded = Globals.dep_manager.get_values(stage.task) if Globals.dep_manager else {}
     paths = [key for key in stage.inputs if is_path(key)]
-    made = [key for key in recorded.get("outputs", stage.outputs) if is_path(key)]
+    made = [key for key in recorded.get("outputs", (*stage.outputs, *stage.expected)) if is_path(key)]
     paths += [key for key in recorded.get("inputs", ()) if key not in stage.inputs and is_path(key)]
     basename = stage.task.partition(":")[0]
     return {
