@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from conftest import SPEC, Project, Run
-from doit_tflm import UserError, archive, quantize_model
+from doit_tflm import UserError, archive, quantize_model, script
 
 SCRIPT = "models/kws.py"
 WEIGHTS = "models/kws.mltk.zip"
@@ -323,7 +323,7 @@ def failed(project: Project, *arguments: str) -> str:
         ),
         (
             "del my_model",
-            "models/kws.py: defines no ModelSpec; write my_model = ModelSpec(...) at its top level",
+            f"models/kws.py: defines no ModelSpec; {script._NO_SPEC}",
         ),
         (
             "my_model.dataset = None",
@@ -490,7 +490,7 @@ def test_quantize_of_a_model_that_fails_is_a_message(project: Project) -> None:
 
 
 def test_a_stage_can_be_run_by_hand(project: Project) -> None:
-    for stage in ("evaluate", "sample", "calibrate", "quantize", "embed", "update_archive", "write_header"):
+    for stage in ("evaluate", "sample", "calibrate", "convert", "embed", "archive", "header"):
         run = ours(project, "stage", stage, "kws")
         assert run.code == 0, run.err
     sources = [f"firmware/generated/kws_model_data.{end}" for end in "hc"]

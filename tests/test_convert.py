@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 from pathlib import Path
 from typing import Any
 
@@ -73,7 +74,9 @@ def reference(tmp_path_factory: pytest.TempPathFactory) -> Any:
             path, _ = keras_io.find_weights(name, str(MODELS / f"{name}.mltk.zip"), "", str(directory))
             with loaded(str(MODELS / f"{name}.py")) as script:
                 samples, _ = draw(script, "generate", 100)
-            model = keras_io.load(path, name, None)
+                build = script.spec.build_model_function
+                assert build is not None
+                model = keras_io.load(path, name, lambda: build(script.spec))
             known[name] = (model, samples, TensorFlowConverter().calibrate(model, samples, GRAPH))
         return known[name]
 
@@ -206,6 +209,31 @@ def test_weights_alone_load_into_the_model_that_the_spec_builds(tmp_path: Path) 
     fresh = keras_io.load(path, "m", lambda: small_model(keras, keras.layers.Dense(3), shape=(4,)))
     x = tf.ones((1, 4))
     np.testing.assert_allclose(fresh.function(x)[0], model(x), rtol=1e-6)
+
+
+def test_an_archive_of_a_newer_keras_is_read_through_the_builder(tmp_path: Path) -> None:
+    import keras
+    import tensorflow as tf
+
+    def build() -> Any:
+        return small_model(keras, keras.layers.Dense(3, name="dense"), shape=(4,))
+
+    model = build()
+    model.set_weights([weights + 1 for weights in model.get_weights()])
+    model.save(tmp_path / "m.keras")
+    config = json.loads(archive.read_member(tmp_path / "m.keras", "config.json") or b"")
+    config["config"]["layers"][1]["config"]["word_of_a_later_keras"] = None
+    metadata = json.loads(archive.read_member(tmp_path / "m.keras", "metadata.json") or b"")
+    metadata["keras_version"] = "99.1.0"
+    changed = {"config.json": json.dumps(config).encode(), "metadata.json": json.dumps(metadata).encode()}
+    archive.update_members(tmp_path / "m.keras", changed)
+    with pytest.raises(UserError, match="cannot be loaded"):
+        keras_io.load(tmp_path / "m.keras", "m", None)
+    found = keras_io.load(tmp_path / "m.keras", "m", build)
+    assert found.is_built
+    assert found.notes == ("m.keras is Keras 99.1.0's: build_model_function makes the model around its weights",)
+    x = tf.ones((1, 4))
+    np.testing.assert_allclose(found.function(x)[0], model(x), rtol=1e-6)
 
 
 def test_a_saved_model_directory_loads(tmp_path: Path) -> None:

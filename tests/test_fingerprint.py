@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from doit_tflm import trace
 from doit_tflm.errors import UserError
 from doit_tflm.fingerprint import Fingerprint, fingerprint
 from doit_tflm.script import loaded
@@ -464,7 +465,6 @@ def load(s): return even(3), load, A, NODES
 OPAQUE = {
     "a lock": ("import threading\nX = threading.Lock()\n", r"load\.X uses an object of _thread\.lock"),
     "an open file": ("X = open(__file__)\n", r"load\.X uses an object of _io\.TextIOWrapper"),
-    "a logger": ("import logging\nX = logging.getLogger('a')\n", r"load\.X uses an object of logging\.Logger"),
     "a generator": ("X = (n for n in range(3))\n", r"load\.X uses an object of builtins\.generator"),
     "an instance": ("X = object()\n", r"load\.X uses an object of builtins\.object"),
     "one in a list": ("X = [1, object()]\n", r"load\.X\[1\] uses an object of builtins\.object"),
@@ -563,3 +563,33 @@ def test_what_tensorflow_and_keras_make_counts(take: Take, before: str, after: s
 def test_what_tensorflow_and_keras_keep_to_themselves_is_an_error(take: Take, made: str) -> None:
     with pytest.raises(UserError, match=r"load\.N uses an object of (tensorflow|keras)"):
         take(f"import keras, tensorflow as tf\nN = {made}\ndef load(s): return N\n")
+
+
+def test_an_implementation_that_a_package_keeps_in_a_registry_counts(take: Take) -> None:
+    text = """
+import functools
+
+@functools.singledispatch
+def scaled(value):
+    return value
+
+@scaled.register
+def _(value: int):
+    return value * 2
+
+def load(subset):
+    return scaled(3)
+"""
+    assert take(text).digest != take(text.replace("value * 2", "value * 5")).digest
+
+
+def test_a_project_below_a_system_directory_is_the_users(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trace, "_SYSTEM", (str(tmp_path),))
+    trace._installed.cache_clear()
+    trace.is_own.cache_clear()
+    try:
+        assert trace.is_own(f"{tmp_path}/app/data.csv", f"{tmp_path}/app")
+        assert not trace.is_own(f"{tmp_path}/elsewhere/data.csv", f"{tmp_path}/app")
+    finally:
+        trace._installed.cache_clear()
+        trace.is_own.cache_clear()

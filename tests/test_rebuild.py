@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from conftest import SPEC, Project, Run
-from doit_tflm import archive
+from doit_tflm import archive, stages
 
 ALL = {"evaluate", "sample", "calibrate", "quantize", "embed", "archive", "header"}
 FROM_CALIBRATE = ALL - {"evaluate", "sample"}
@@ -731,3 +731,79 @@ def test_facets_are_canonical_json_without_absolute_paths(built: Project) -> Non
         text = path.read_text()
         assert text == json.dumps(json.loads(text), sort_keys=True, indent=2, ensure_ascii=False) + "\n"
         assert str(built.root) not in text
+
+
+def test_a_file_that_is_looked_for_in_vain_is_an_input_that_nothing_waits_for(project: Project) -> None:
+    look = "    try:\n        open('data/extra.csv').close()\n    except OSError:\n        pass\n    x = np"
+    project.write(SCRIPT, SPEC.replace("    x = np", look))
+    project.build()
+    assert project.build().out == UP_TO_DATE
+    project.write("data/extra.csv", "1\n")
+    assert project.build().why("sample") == "data/extra.csv is new"
+
+
+def test_a_damaged_list_of_sources_is_written_again(built: Project) -> None:
+    built.write("build/kws/sources.json", "{")
+    assert built.build().stages == ["header"]
+    assert built.build().out == UP_TO_DATE
+
+
+def test_a_new_file_in_a_directory_that_the_dataset_lists_samples_again(project: Project) -> None:
+    project.write("data/a.txt", "1\n")
+    script = SPEC.replace("import numpy", "from pathlib import Path\n\nimport numpy")
+    gain = "    gain = sum(int(path.read_text()) for path in sorted(Path('data').glob('*.txt')))\n"
+    project.write(SCRIPT, script.replace("    x = np", f"{gain}    x = gain * np"))
+    project.build()
+    done = Rebuild(project, lambda: project.write("data/b.txt", "2\n"))
+    assert {"sample", "calibrate"} <= done.ran
+    assert done.why("sample") == "other files match data/*"
+
+
+def test_an_edit_of_the_converter_of_the_project_converts_again(built: Project) -> None:
+    done = Rebuild(
+        built, lambda: built.edit("standin.py", '"""Stands in for TensorFlow\'s."""', '"""Stands in."""')
+    )
+    assert done.ran == {"calibrate", "quantize"}
+    assert done.why("quantize") == "standin.py changed"
+
+
+def test_an_archive_that_appears_later_gets_its_model(project: Project) -> None:
+    project.path(WEIGHTS).rename(project.path("models/other.zip"))
+    project.write("weights.keras", "weights")
+    project.write(SCRIPT, f'{SPEC}my_model.weights = "weights.keras"\n')
+    project.build()
+    done = Rebuild(project, lambda: project.path("models/other.zip").rename(project.path(WEIGHTS)))
+    assert done.ran == {"archive"}
+    assert archive.read_member(project.path(WEIGHTS), "kws.tflite") is not None
+
+
+def test_a_script_that_is_edited_between_evaluate_and_sample_is_sampled_again(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(project.root)
+    stages.evaluate(SCRIPT, "build/kws")
+    assert SCRIPT not in stages.sample(SCRIPT, "build/kws")["inputs"]
+    project.edit(SCRIPT, "SCALE = 1.0", "SCALE = 7.0")
+    found = stages.sample(SCRIPT, "build/kws")
+    assert found["inputs"][SCRIPT] is None, "unknown, which is never what is there"
+
+
+def test_two_models_with_the_same_names_in_c_are_refused(project: Project) -> None:
+    project.add_model("Kws")
+    run = project.doit("quantize")
+    assert run.code != 0
+    assert run.err == "ERROR: models/Kws.py and models/kws.py would have the same names in C; rename one of them\n"
+
+
+def test_a_helper_whose_name_begins_with_an_underscore_is_no_model(project: Project) -> None:
+    project.write("models/_common.py", "SCALE = 2.0\n")
+    project.write(SCRIPT, SPEC.replace("SCALE = 1.0", "from _common import SCALE"))
+    project.build()
+    done = Rebuild(project, lambda: project.write("models/_common.py", "SCALE = 3.0\n"))
+    assert {"evaluate", "sample", "calibrate"} <= done.ran
+
+
+def test_numpy_numbers_in_a_list_are_parameters_like_others(project: Project) -> None:
+    project.write(SCRIPT, f'{SPEC}my_model.model_parameters["means"] = [np.float32(1.5), np.float32(2.5)]\n')
+    project.build()
+    assert project.build().out == UP_TO_DATE

@@ -79,7 +79,7 @@ def test_an_unknown_key_is_an_error_that_names_the_nearest(wrong: str, right: st
 
 @pytest.mark.usefixtures("no_tensorflow")
 def test_a_key_like_no_other_is_an_error_that_says_where_the_keys_are() -> None:
-    with pytest.raises(UserError, match="is not a setting of the converter; see docs"):
+    with pytest.raises(UserError, match="is not a setting of the converter; use one of optimizations"):
         ConverterSettings()["zzz"] = 1
 
 

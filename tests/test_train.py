@@ -135,3 +135,52 @@ def test_a_spec_that_cannot_be_trained_says_why(make: Callable[[str], Project]) 
     run = project.doit("train:twice")
     assert run.code == 1
     assert "models/twice.py: has no build_model_function; set it" in run.out
+
+
+def test_training_sees_data_that_changed_and_keras_2_takes_the_place_of_keras_3(
+    make: Callable[[str], Project],
+) -> None:
+    project = make("one")
+    project.write("gain.txt", "2")
+    project.edit("models/twice.py", "return x, 2 * x", "return x, float(open('gain.txt').read()) * x")
+    assert project.doit("train:twice").code == 0
+    assert project.doit("train:twice").stages == []
+    project.write("gain.txt", "5")
+    again = project.doit("train:twice")
+    assert again.why("train") == "gain.txt changed"
+    model = archive.read_member(project.path(ARCHIVE), "twice.tflite")
+    project.edit("models/twice.py", "    import keras\n", "    import tf_keras as keras\n")
+    older = project.doit("train:twice")
+    assert older.code == 0, older.out + older.err
+    held = archive.members(project.path(ARCHIVE))
+    assert "twice.h5" in held
+    assert "twice.keras" not in held
+    assert archive.read_member(project.path(ARCHIVE), "twice.tflite") != model
+
+
+def test_a_layer_of_the_users_own_is_found_and_its_code_counts(make: Callable[[str], Project]) -> None:
+    project = make("one")
+    layer = """\
+import keras
+
+
+@keras.saving.register_keras_serializable(package="mine")
+class Scale(keras.layers.Layer):
+    def call(self, x):
+        return x * 2.0
+
+
+def build(spec):
+    import keras
+
+    layers = [Scale(), """
+    project.edit("models/twice.py", "def build(spec):\n    import keras\n\n    layers = [", layer)
+    trained = project.doit("train:twice")
+    assert trained.code == 0, trained.out + trained.err
+    project.path("build/twice/calibrated.tflite").unlink()
+    assert project.build().stages == ["calibrate"], "in a worker that has not run the script"
+    project.edit("models/twice.py", "x * 2.0", "x * 9.0")
+    run = project.build()
+    assert {"evaluate", "calibrate", "quantize", "header"} <= set(run.stages)
+    assert "sample" not in run.stages
+    assert run.why("calibrate") == "models/twice.py changed"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -19,7 +20,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-STAGES = ("evaluate", "sample", "calibrate", "quantize", "embed", "update_archive", "write_header")
+STAGES = ("evaluate", "sample", "calibrate", "convert", "embed", "archive", "header")
 
 Model = Annotated[str, typer.Argument(help="A model's name, specification script or archive.")]
 
@@ -61,11 +62,14 @@ def stage(
     For looking for a fault, in a debugger for instance.
     """
     from doit_tflm.config import read_config
+    from doit_tflm.lock import BuildLock
     from doit_tflm.stages import by_hand
 
     if name not in STAGES:
         raise UserError(f"there is no stage {name!r}", fix=f"use {', '.join(STAGES)}")
     config = read_config()
+    lock = BuildLock(Path(f"{config.journal}.lock"))
+    lock.acquire()
     result = by_hand(
         name,
         script=f"{config.models_dir}/{model}.py",
@@ -75,6 +79,7 @@ def stage(
         header_dir=config.header_dir,
         converter=config.converter,
     )
+    lock.release()
     for note in result["notes"]:
         typer.echo(f"warning: {note}", err=True)
     for path in result["outputs"]:

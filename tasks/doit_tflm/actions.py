@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -96,6 +97,8 @@ class StageAction(BaseAction):  # type: ignore[misc]
             self.values = POOL.run(self.stage.call, self.stage.arguments, self.stage.log, _progress(self.stage))
         except UserError as error:
             return TaskFailed(str(error))
+        except KeyboardInterrupt:
+            sys.exit(f"interrupted in {self}; what was finished before is kept")
         self.result = digest_bytes(json.dumps(self.values["outputs"], sort_keys=True).encode())
         return None
 

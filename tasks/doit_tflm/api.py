@@ -127,7 +127,7 @@ def _run_doit(config: Config, name: str, output: TextIO) -> int:
     settings = {**tasks.doit_config(), "outfile": output}
     namespace = {
         "DOIT_CONFIG": settings,
-        "task_models": lambda: tasks.model_tasks(config, [f"{config.models_dir}/{name}.py"]),
+        "task_models": lambda: tasks.tasks_of([f"{config.models_dir}/{name}.py"], config),
     }
     try:
         return int(DoitMain(ModuleTaskLoader(namespace), config_filenames=()).run(["run", f"quantize:{name}"]))

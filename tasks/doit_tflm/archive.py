@@ -10,7 +10,7 @@ import io
 import struct
 import zipfile
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
@@ -88,7 +88,7 @@ def member_digest(path: str, member: str) -> str | None:
     return None if content is None else digest_bytes(content)
 
 
-def update_members(path: str | Path, changes: Mapping[str, bytes]) -> bool:
+def update_members(path: str | Path, changes: Mapping[str, bytes], remove: Sequence[str] = ()) -> bool:
     """Replace or add members; every other member keeps its bytes, its place and its date.
 
     Parameters
@@ -97,6 +97,8 @@ def update_members(path: str | Path, changes: Mapping[str, bytes]) -> bool:
         The archive; made if there is none.
     changes : mapping of str to bytes
         Content by member name.
+    remove : sequence of str
+        Members that shall not be there any more.
 
     Returns
     -------
@@ -112,19 +114,26 @@ def update_members(path: str | Path, changes: Mapping[str, bytes]) -> bool:
     mark = stamp(str(path))
     if Path(path).exists():
         with _opened(path) as archive:
-            present = {name: archive.read(name) for name in changes if name in archive.namelist()}
-        if present == dict(changes):
+            names = archive.namelist()
+            present = {name: archive.read(name) for name in changes if name in names}
+        if present == dict(changes) and not {*remove} & {*names}:
             return False
     with replacing(path, mark) as stream, zipfile.ZipFile(stream, "w") as new:
         if Path(path).exists():
             with _opened(path) as old:
-                _copy(old, new, stream, changes)
+                _copy(old, new, stream, changes, remove)
         for name in [n for n in changes if n not in present]:
             add_member(new, name, changes[name])
     return True
 
 
-def _copy(old: zipfile.ZipFile, new: zipfile.ZipFile, stream: BinaryIO, changes: Mapping[str, bytes]) -> None:
+def _copy(
+    old: zipfile.ZipFile,
+    new: zipfile.ZipFile,
+    stream: BinaryIO,
+    changes: Mapping[str, bytes],
+    remove: Sequence[str],
+) -> None:
     """Copy members as they are stored, the changed ones with their new content."""
     damaged = old.testzip()
     if damaged is not None:
@@ -133,7 +142,7 @@ def _copy(old: zipfile.ZipFile, new: zipfile.ZipFile, stream: BinaryIO, changes:
     for info in old.infolist():
         if info.filename in changes:
             add_member(new, info.filename, changes[info.filename])
-        else:
+        elif info.filename not in remove:
             _copy_stored(old, info, new, stream)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from typing import TYPE_CHECKING, Any
 
@@ -72,9 +73,9 @@ def _preview(check: StageCheck) -> dict[str, str]:
     """Run an edited specification, and return its facets as text by path."""
     from doit_tflm.actions import run_aside
 
-    with tempfile.TemporaryDirectory() as scratch:
-        script = check.stage.arguments["script"]
-        found = run_aside("doit_tflm.stages:preview", {"script": script}, f"{scratch}/evaluate.log")
+    # A log that is there afterwards, for a message to name, and not in the build directory.
+    log = f"{tempfile.gettempdir()}/doit-tflm-why-{os.getuid()}.log"
+    found = run_aside("doit_tflm.stages:preview", {"script": check.stage.arguments["script"]}, log)
     directory = check.stage.arguments["directory"]
     return {f"{directory}/{name}.json": text for name, text in found.items()}
 

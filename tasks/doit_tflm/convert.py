@@ -7,15 +7,20 @@ of one call of ``convert()`` in every tensor, scale, buffer and op.
 
 from __future__ import annotations
 
+import importlib
+import os
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from doit_tflm import keras_io, tflite
 from doit_tflm.errors import UserError
+from doit_tflm.files import digest_file, normalise
 from doit_tflm.keras_io import Input, LoadedModel
 from doit_tflm.samples import Samples
 from doit_tflm.settings import FLOAT_OPS
+from doit_tflm.trace import is_own
 from doit_tflm.worker_main import progress
 
 if TYPE_CHECKING:
@@ -109,23 +114,24 @@ class TensorFlowConverter:
             raise _refusal(error) from error
 
 
-def converter_named(name: str) -> Converter:
-    """Return the converter that a project names, ``"module:class"``.
+def converter_named(name: str) -> tuple[Converter, dict[str, str | None]]:
+    """Return the converter that a project names, ``"module:class"``, and its file, if it is the user's.
+
+    The file comes as a key with its digest.
 
     Raises
     ------
     UserError
         If there is no such class.
     """
-    import importlib
-
     module, _, attribute = name.partition(":")
     try:
         found: Converter = getattr(importlib.import_module(module), attribute)()
     except (ImportError, AttributeError, ValueError) as error:
         where = "pyproject.toml"
         raise UserError(f"[tool.doit-tflm] converter {name!r}: {error}", where, "write module:class") from None
-    return found
+    file = getattr(sys.modules[module], "__file__", None) or ""
+    return found, {normalise(file): digest_file(file)} if is_own(file, os.getcwd()) else {}
 
 
 def _configure(converter: Any, settings: Mapping[str, Any]) -> None:

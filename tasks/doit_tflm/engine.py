@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 import threading
 import time
 from collections.abc import Mapping
@@ -84,6 +85,8 @@ class Session(UptodateCalculator):  # type: ignore[misc]
         if isinstance(backend, Journal):
             try:
                 backend.begin()
+            except KeyboardInterrupt:
+                sys.exit("interrupted while waiting; nothing was run")
             except OSError as error:
                 fix = "the build directory must be one that can be written"
                 raise InvalidTask(f"{backend.name} cannot be written: {error}; {fix}") from None

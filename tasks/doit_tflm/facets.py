@@ -12,12 +12,13 @@ from typing import Any
 from doit_tflm.errors import UserError
 from doit_tflm.files import digest_file, normalise
 from doit_tflm.fingerprint import Fingerprint, fingerprint
+from doit_tflm.header import HeaderFacts, check_names
 from doit_tflm.observe import matches
 from doit_tflm.parameters import Typed, decode_typed, encode
 from doit_tflm.script import Script
 from doit_tflm.spec import ModelSpec
 
-__all__ = ["canonical_json", "data_files", "facets", "typed_parameters"]
+__all__ = ["calibration", "canonical_json", "data_files", "facets", "training", "typed_parameters"]
 
 _QUANTIZE = ("inference_input_type", "inference_output_type", "supported_ops")
 """Settings that only the second stage of quantization reads."""
@@ -48,12 +49,12 @@ def facets(script: Script) -> dict[str, dict[str, Any]]:
     try:
         spec.tflite_converter.check()
         return {
-            "calibration": _calibration(spec, script.path),
+            "calibration": calibration(spec, script.path),
             "converter": _converter(spec),
             "graph": _graph(spec),
             "header": _header(spec),
             "parameters": _parameters(spec),
-            "training": _training(spec, script.path),
+            "training": training(spec, script.path),
         }
     except UserError as error:
         raise error.at(script.path) from None
@@ -74,7 +75,7 @@ def _graph(spec: ModelSpec) -> dict[str, Any]:
     return {**kept, "mode": mode, "weights": spec.weights and normalise(spec.weights), "input_shape": shape}
 
 
-def _calibration(spec: ModelSpec, where: str) -> dict[str, Any]:
+def calibration(spec: ModelSpec, where: str) -> dict[str, Any]:
     """Return what decides the representative samples."""
     given = spec.tflite_converter["representative_dataset"]
     if spec.tflite_converter.mode == "float":
@@ -134,6 +135,8 @@ def _plain(value: Any) -> Any:
     """Return a parameter as JSON has it: bytes as hexadecimal digits."""
     if isinstance(value, (bytes, bytearray)):
         return bytes(value).hex()
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
     return value.tolist() if hasattr(value, "tolist") else value
 
 
@@ -148,6 +151,11 @@ def typed_parameters(facet: dict[str, Any]) -> dict[str, Typed]:
 
 def _header(spec: ModelSpec) -> dict[str, Any]:
     header = spec.header
+    names = {"model": spec.name, "array_name": header.array_name, "section": header.section}
+    facts = HeaderFacts(
+        **names, version=1, classes=tuple(spec.classes), inputs=(), outputs=(), sha256="", generator=""
+    )
+    check_names(facts)
     return {
         "array_name": header.array_name,
         "section": header.section,
@@ -155,7 +163,7 @@ def _header(spec: ModelSpec) -> dict[str, Any]:
     }
 
 
-def _training(spec: ModelSpec, where: str) -> dict[str, Any]:
+def training(spec: ModelSpec, where: str) -> dict[str, Any]:
     """Return what training reads.
 
     Code that cannot be fingerprinted stops a training, and nothing else: its error is kept for then.

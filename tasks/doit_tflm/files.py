@@ -84,9 +84,10 @@ def stamp(path: str) -> Stamp | None:
 
 def is_settled(mark: Stamp, now_ns: int) -> bool:
     """Tell whether a write after `now_ns` would be sure to change `mark`."""
-    newest = max(mark[0], mark[1])
-    window = _COARSE_WINDOW_NS if newest % 1_000_000_000 == 0 else _FINE_WINDOW_NS
-    return newest + window < now_ns
+    # ctime: any change sets it, and nobody can set it back, or ahead.
+    changed = mark[1]
+    window = _COARSE_WINDOW_NS if changed % 1_000_000_000 == 0 else _FINE_WINDOW_NS
+    return changed + window < now_ns
 
 
 class DigestCache:
@@ -233,8 +234,9 @@ def _sweep(target: Path) -> None:
 def sweep(directories: tuple[str, ...]) -> None:
     """Remove what writers that were killed left in directories; only while nobody else can write there."""
     for directory in directories:
-        for part in Path(directory).glob("**/.*.part"):
-            part.unlink(missing_ok=True)
+        for part in Path(directory).glob(".*.part"):
+            if part.is_file() and part.name.split(".")[-2].isdigit():
+                part.unlink(missing_ok=True)
 
 
 def _alive(pid: int) -> bool:

@@ -8,12 +8,16 @@ What cannot be told apart for certain is an error, never a guess.
 from __future__ import annotations
 
 import ast
+import datetime as dt
+import decimal
 import enum
 import functools
 import importlib
 import importlib.util
 import inspect
+import logging
 import os
+import re
 import sys
 import types
 import typing
@@ -31,6 +35,7 @@ from doit_tflm.trace import is_own, is_own_module, is_own_package
 __all__ = ["Fingerprint", "fingerprint"]
 
 _DYNAMIC = {"getattr", "vars", "__dict__", "asdict", "setattr"}
+_PRINTED = (re.Pattern, dt.date, dt.timedelta, decimal.Decimal)
 _PLAIN = (type(None), bool, int, float, complex, str, bytes, type(Ellipsis), range, slice)
 
 
@@ -81,7 +86,7 @@ class Fingerprint:
         UserError
             If equal values could not be told from unequal ones.
         """
-        if isinstance(value, _PLAIN):
+        if isinstance(value, (*_PLAIN, *_PRINTED)):
             self._line(path, repr(value))
         elif id(value) in self._seen:
             self._line(path, f"again {self._seen[id(value)]}")
@@ -185,7 +190,10 @@ class Fingerprint:
     def _add_function(self, function: types.FunctionType, path: str) -> None:
         if not is_own(source_file(function.__code__), self._root):
             self._named(function, path)
-            self._add_closure(function, path, (*_PLAIN, types.FunctionType))
+            for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
+                if is_filled(cell):
+                    self._add_reachable(cell.cell_contents, f"{path}.{name}")
+            self._add_closure(function, path, ())
             return
         nodes = function_nodes(function.__code__)
         if not nodes:
@@ -203,6 +211,17 @@ class Fingerprint:
         package = function.__globals__.get("__package__")
         self._follow(nodes, {k: v for k, v in function.__globals__.items() if k in known}, path, package)
         self._add_closure(function, path, object)
+
+    def _add_reachable(self, value: Any, path: str) -> None:
+        """Take in what a package's wrapper holds of the user's: functions and plain data, also in containers."""
+        if isinstance(value, (*_PLAIN, types.FunctionType)):
+            self.add(value, path)
+        elif isinstance(value, (list, tuple)):
+            for number, item in enumerate(value):
+                self._add_reachable(item, f"{path}[{number}]")
+        elif isinstance(value, (dict, types.MappingProxyType)):
+            for key, item in value.items():
+                self._add_reachable(item, f"{path}[{getattr(key, '__qualname__', key)}]")
 
     def _add_closure(self, function: types.FunctionType, path: str, kinds: Any) -> None:
         """Take in the variables of a function's surroundings, and the function that it wraps."""
@@ -245,6 +264,9 @@ class Fingerprint:
     def _add_object(self, value: Any, path: str) -> None:
         """Take in an array, a dtype, a tensor, or an object of a class of the user's."""
         kind = type(value)
+        if isinstance(value, logging.Logger):
+            self._line(path, f"logger {value.name}")
+            return
         family = kind.__module__.split(".")[0]
         if family in ("numpy", "tensorflow", "keras", "tf_keras"):
             self.modules.add(family)

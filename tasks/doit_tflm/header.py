@@ -26,6 +26,7 @@ __all__ = [
     "HeaderFacts",
     "TensorFacts",
     "c_identifier",
+    "check_names",
     "default_array_name",
     "file_stem",
     "macro_prefix",
@@ -176,6 +177,18 @@ def render_source(facts: HeaderFacts, data: bytes) -> str:
         As `render_header`.
     """
     return _render("model_data.c.j2", facts, len(data), _hex_blocks(data))
+
+
+def check_names(facts: HeaderFacts) -> None:
+    """Check the names that the user chose, before anything is built for them.
+
+    Raises
+    ------
+    UserError
+        If C cannot have one of them.
+    """
+    for what, fix in _bad_names(facts):
+        raise UserError(what, fix=fix)
 
 
 def _render(template: str, facts: HeaderFacts, size: int, blocks: Sequence[str] = ()) -> str:

@@ -191,6 +191,7 @@ class Journal:
     def _write(self, lines: list[str]) -> None:
         """Append lines; on a line of their own even where a killed writer left half of one."""
         Path(self.name).parent.mkdir(parents=True, exist_ok=True)
+        nested = self._where() != self._end
         with open(self.name, "a+b", buffering=0) as stream:
             size = stream.seek(0, os.SEEK_END)
             stream.seek(0)
@@ -203,6 +204,9 @@ class Journal:
             stream.write((start + "".join(lines)).encode())
         self._lines += len(lines)
         self._end = self._where()
+        if nested:
+            # A build that this one started has written its own lines.
+            self._load()
 
     def _files_line(self, entries: Mapping[str, tuple[Stamp, str | None]]) -> list[str]:
         """Return the line that stores files, if there are any."""

@@ -8,10 +8,11 @@ the same tensors.
 from __future__ import annotations
 
 import json
+import sys
 import tempfile
 import zipfile
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,16 @@ from doit_tflm import archive
 from doit_tflm.errors import UserError
 from doit_tflm.files import digest_bytes, digest_file
 
-__all__ = ["Input", "LoadedModel", "find_weights", "is_keras2", "load", "member_names"]
+__all__ = [
+    "Input",
+    "LoadedModel",
+    "find_weights",
+    "forget_custom_objects",
+    "has_own_code",
+    "is_keras2",
+    "load",
+    "member_names",
+]
 
 
 @dataclass(frozen=True)
@@ -51,6 +61,10 @@ class LoadedModel:
         In the order of `function`'s arguments.
     function : ConcreteFunction
         Batch size 1, without variables.
+    is_built : bool
+        Whether the spec's builder made it, and only its weights were read.
+    notes : tuple of str
+        Warnings.
     saved : TemporaryDirectory, optional
         The model as a SavedModel, where `function` cannot be converted. It lives as long as this object.
     """
@@ -58,6 +72,8 @@ class LoadedModel:
     inputs: tuple[Input, ...]
     function: Any
     saved: tempfile.TemporaryDirectory[str] | None = None
+    is_built: bool = False
+    notes: tuple[str, ...] = ()
 
 
 def member_names(model: str) -> tuple[str, str]:
@@ -141,7 +157,19 @@ def load(path: Path, where: str, build: Callable[[], Any] | None) -> LoadedModel
     if path.is_dir():
         return _saved_model(path)
     try:
-        return _frozen(_keras_model(path, where, build))
+        version, whole = _written_by(path, where)
+        keras = keras_module(version)
+        keras.backend.clear_session()
+        if not whole:
+            return replace(_frozen(_rebuilt(path, where, build)), is_built=True)
+        try:
+            return _frozen(keras.models.load_model(path, compile=False))
+        except (TypeError, ValueError):
+            # A newer Keras describes layers in words that this one does not know; their weights it can read.
+            if build is None or not _is_newer(version, keras.__version__):
+                raise
+            note = f"{path.name} is Keras {version}'s: build_model_function makes the model around its weights"
+            return replace(_frozen(_rebuilt(path, where, build)), is_built=True, notes=(note,))
     except UserError:
         raise
     except (OSError, ValueError, TypeError, KeyError, AttributeError, RuntimeError) as error:
@@ -153,18 +181,55 @@ def load(path: Path, where: str, build: Callable[[], Any] | None) -> LoadedModel
         ) from error
 
 
-def _keras_model(path: Path, where: str, build: Callable[[], Any] | None) -> Any:
-    """Return the model in a file, loaded by the Keras that wrote it."""
-    version, whole = _written_by(path, where)
-    keras = keras_module(version)
-    keras.backend.clear_session()
-    if whole:
-        return keras.models.load_model(path, compile=False)
+def forget_custom_objects() -> None:
+    """Forget layers that an earlier job of this process registered: what is found must not depend on it."""
+    for name in ("keras", "tf_keras"):
+        if name in sys.modules:
+            sys.modules[name].saving.get_custom_objects().clear()
+
+
+def has_own_code(path: Path) -> bool:
+    """Tell whether a saved model has layers, or anything else, that no package defines."""
+    try:
+        if zipfile.is_zipfile(path):
+            config = archive.read_member(path, "config.json")
+        else:
+            import h5py
+
+            with h5py.File(path) as file:
+                config = file.attrs.get("model_config")
+        return config is not None and _names_own_code(json.loads(config))
+    except (OSError, ValueError):
+        return False  # loading it will say what is wrong
+
+
+def _names_own_code(config: Any) -> bool:
+    """Tell whether a serialised object, or one in it, is a registered one or of an unknown module."""
+    if isinstance(config, list):
+        return any(_names_own_code(item) for item in config)
+    if not isinstance(config, dict):
+        return False
+    module = config.get("module") if "class_name" in config else None
+    known = module is None or str(module).partition(".")[0] in ("builtins", "keras", "tf_keras", "tensorflow")
+    names = f"{config.get('registered_name')} {config.get('class_name')}"
+    return not known or ">" in names or any(_names_own_code(item) for item in config.values())
+
+
+def _rebuilt(path: Path, where: str, build: Callable[[], Any] | None) -> Any:
+    """Return the model that the spec builds, with the weights in a file."""
     if build is None:
         raise UserError("holds weights only", where, "set build_model_function, which makes the model around them")
     model = build()
     model.load_weights(path)
     return model
+
+
+def _is_newer(written: str, installed: str) -> bool:
+    """Tell whether a version of Keras is later than another."""
+    first, second = (
+        [int(part) for part in text.split(".")[:2] if part.isdigit()] for text in (written, installed)
+    )
+    return first > second
 
 
 def keras_module(version: str) -> Any:

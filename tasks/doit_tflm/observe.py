@@ -8,6 +8,7 @@ key                       value: equal values mean that nothing changed
 ``glob:pattern``          digest of the sorted names that match
 ``version:package``       the installed version
 ``value:name=text``       text: a setting of the project, part of the key itself
+``setting:facet#name``    one setting of a facet file, as text
 ========================  ====================================================================
 
 The value is None where there is no such thing.
@@ -16,9 +17,11 @@ The value is None where there is no such thing.
 from __future__ import annotations
 
 import glob
+import json
 import sys
 from collections.abc import Mapping
 from functools import cache
+from pathlib import Path
 
 from doit_tflm._version import __version__
 from doit_tflm.archive import member_digest
@@ -27,7 +30,7 @@ from doit_tflm.files import DigestCache, Stamp, digest_bytes, stamp
 __all__ = ["View", "describe", "distributions", "input_file", "is_path", "observe", "version"]
 
 
-_NO_FILE = ("glob:", "version:", "value:")
+_NO_FILE = ("glob:", "version:", "value:", "setting:")
 
 
 @cache
@@ -67,12 +70,24 @@ def observe(key: str, mark: Stamp | None, digests: DigestCache) -> str | None:
         return version(key[8:])
     if key.startswith("value:"):
         return key.partition("=")[2]
+    if key.startswith("setting:"):
+        path, _, name = key[8:].partition("#")
+        return _setting(path, name)
     if key.startswith("glob:"):
         return digest_bytes("\n".join(matches(key[5:])).encode())
     if "!" in key:
         archive, member = key.split("!", 1)
         return digests.get(archive, mark, member, member_digest)
     return digests.get(key, mark)
+
+
+def _setting(path: str, name: str) -> str | None:
+    """Return one setting of a facet file as text; None where there is none."""
+    try:
+        facet = json.loads(Path(path).read_bytes())
+        return json.dumps(facet[name], sort_keys=True)
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 def matches(pattern: str) -> list[str]:
@@ -123,6 +138,8 @@ def describe(key: str, before: str | None, now: str | None) -> str:
         return f"{key[8:]}: {before or 'none'} → {now or 'none'}"
     if key.startswith("glob:"):
         return f"other files match {key[5:]}"
+    if key.startswith("setting:"):
+        return f"{key.partition('#')[2]} changed"
     if key.startswith("value:"):
         return key[6:].replace("=", " is now ")
     name = key.split("!", 1)[1] if "!" in key else key

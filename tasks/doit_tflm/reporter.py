@@ -35,6 +35,7 @@ class Reporter(ConsoleReporter):  # type: ignore[misc]  # doit has no types
         super().__init__(outstream, options)
         self._began: dict[str, float] = {}
         self._ran = 0
+        self._failed = False
         self._models: set[str] = set()
         self._display: _Display | None = None
         self.failures: list[dict[str, Any]]
@@ -99,7 +100,7 @@ class Reporter(ConsoleReporter):  # type: ignore[misc]  # doit has no types
         """Say so if there was nothing to do."""
         if self._display is not None:
             self._display.close()
-        if not self._ran and self._models and not self.runtime_errors:
+        if not self._ran and not self._failed and self._models and not self.runtime_errors:
             models = "1 model is" if len(self._models) == 1 else f"{len(self._models)} models are"
             self.write(f"{models} up to date\n")
         # The tasks stay until the process ends, which need not look for cycles among them then.

@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import zipfile
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -223,7 +224,11 @@ def _warnings(script: Script, samples: Samples, what: str) -> list[str]:
     for key, array in samples.arrays.items():
         if array.min() == array.max():
             found.append(f"{what}: input {key} is {array.min()} in every sample: the ranges will be too narrow")
-    reference = _training_data(script) if script.spec.dataset is not None else {}
+    reference: dict[str, NDArray[np.generic]] = {}
+    if script.spec.dataset is not None:
+        # Data that is not there, or not in order, is for training to complain of.
+        with suppress(UserError):
+            reference = _training_data(script)
     for key, array in samples.arrays.items():
         if key in reference and len(reference[key]):
             ours, theirs = float(abs(array).max()), float(abs(reference[key]).max())

@@ -47,6 +47,9 @@ class Script:
         return sorted({file for file in files if file and is_own(file, os.getcwd())})
 
 
+_NO_SPEC = "write my_model = ModelSpec(...) at its top level; or, if it is a helper, begin its name with _"
+
+
 class _FromSource(importlib.machinery.SourceFileLoader):
     """Compiles the source itself: a ``.pyc`` is taken for current by its date in whole seconds and its size."""
 
@@ -124,7 +127,7 @@ def _the_spec(module: ModuleType, path: str) -> ModelSpec:
     """Return the one ModelSpec of a module."""
     specs = {id(v): (k, v) for k, v in vars(module).items() if isinstance(v, ModelSpec)}
     if not specs:
-        raise UserError("defines no ModelSpec", path, "write my_model = ModelSpec(...) at its top level")
+        raise UserError("defines no ModelSpec", path, _NO_SPEC)
     if len(specs) > 1:
         names = " and ".join(sorted(k for k, _ in specs.values()))
         raise UserError(f"defines more than one ModelSpec ({names})", path, "give each a script of its own")

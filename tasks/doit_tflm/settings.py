@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 import difflib
 from collections.abc import Callable, Iterable, Iterator, MutableMapping
+from functools import cache
 from typing import Any
 
 from doit_tflm.errors import UserError
@@ -142,7 +143,7 @@ def _tensorflow_attribute(key: str, value: Any) -> Any:
     known = _tensorflow_attributes()
     if key not in known:
         near = difflib.get_close_matches(key, [*_DEFAULTS, *known], n=1)
-        fix = f"did you mean {near[0]!r}?" if near else "see docs/specification.md for the keys"
+        fix = f"did you mean {near[0]!r}?" if near else f"use one of {', '.join(_DEFAULTS)}"
         raise error(key, "is not a setting of the converter", fix)
     if key == "supported_types":
         types = _names(key, value, ("int8", "float16", "bfloat16", "float32"))
@@ -157,6 +158,7 @@ def _tensorflow_attribute(key: str, value: Any) -> Any:
     raise error(key, f"is a {type(value).__name__}, which cannot be compared from build to build", "leave it out")
 
 
+@cache
 def _tensorflow_attributes() -> set[str]:
     """Return the public attributes of the installed ``TFLiteConverter`` and ``TargetSpec``."""
     import tensorflow as tf

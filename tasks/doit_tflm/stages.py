@@ -6,6 +6,7 @@ They run in a worker process, below the project's directory, and can be called b
 
 from __future__ import annotations
 
+import glob
 import json
 import os
 import tempfile
@@ -19,12 +20,26 @@ from doit_tflm import facets as facets_of
 from doit_tflm._version import __version__
 from doit_tflm.convert import check_result, converter_named
 from doit_tflm.errors import UserError
-from doit_tflm.files import digest_bytes, digest_file, is_settled, normalise, stamp, write_if_changed
-from doit_tflm.observe import input_file, matches, version
-from doit_tflm.script import Script, loaded, user_code
-from doit_tflm.trace import Recorder, recording
+from doit_tflm.files import DigestCache, digest_bytes, digest_file, stamp, write_if_changed
+from doit_tflm.observe import input_file, observe, version
+from doit_tflm.reads import reading
+from doit_tflm.script import loaded, user_code
+from doit_tflm.verdict import read_facet
 
-__all__ = ["calibrate", "embed", "evaluate", "preview", "quantize", "sample", "update_archive", "write_header"]
+__all__ = [
+    "BY_HAND",
+    "by_hand",
+    "calibrate",
+    "embed",
+    "evaluate",
+    "preview",
+    "quantize",
+    "sample",
+    "update_archive",
+    "write_header",
+]
+
+_WITHOUT_EFFECT = ("generate_unquantized", "generate_quantization_report")
 
 Result = dict[str, Any]
 """``inputs`` and ``outputs``: digests by key; ``notes``: warnings."""
@@ -49,20 +64,6 @@ def _facet(directory: str, name: str) -> dict[str, Any]:
     return found
 
 
-def _read_by(script: Script, recorder: Recorder, began_ns: int, directory: str) -> dict[str, str | None]:
-    """Return the files that a script's code read, by digest; None for one that was written meanwhile."""
-    found = {*script.own_modules(), *recorder.inputs(os.getcwd(), (directory,))} - {os.path.abspath(script.path)}
-    return {normalise(path): _digest_before(path, began_ns) for path in sorted(found)}
-
-
-def _digest_before(path: str, began_ns: int) -> str | None:
-    """Return a file's digest, if it has it since before a moment."""
-    mark = stamp(path)
-    if mark is None:
-        return None
-    return digest_file(path) if is_settled(mark, began_ns) else None
-
-
 def evaluate(script: str, directory: str) -> Result:
     """Run a specification script and write its facets.
 
@@ -73,49 +74,36 @@ def evaluate(script: str, directory: str) -> Result:
     directory : str
         The model's build directory.
     """
-    import numpy as np  # noqa: F401 - loaded before the script, so that its generator is seeded
-
-    began_ns = time.time_ns()
-    with recording() as recorder, loaded(script) as running:
-        found = facets_of.facets(running)
-        inputs = _read_by(running, recorder, began_ns, directory)
-        patterns = running.spec.data_files
-        data = {path: _digest_before(path, began_ns) for path in facets_of.data_files(running.spec)}
-    inputs |= data
-    inputs |= {f"glob:{pattern}": digest_bytes("\n".join(matches(pattern)).encode()) for pattern in patterns}
-    inputs |= {f"version:{package}": version(package) for package in found["calibration"].get("packages", ())}
-    notes = [
-        f"{key} has no effect yet"
-        for key in ("generate_unquantized", "generate_quantization_report")
-        if running.spec.tflite_converter[key]
-    ]
+    with reading(script, directory) as run:
+        run.pause()
+        found = facets_of.facets(run.script)
+        inputs = {**run.inputs(), **run.data_inputs(found["calibration"])}
+        settings = run.script.spec.tflite_converter
+    notes = [f"{key} has no effect yet" for key in _WITHOUT_EFFECT if settings[key]]
     outputs = {f"{directory}/{name}.json": facets_of.canonical_json(facet) for name, facet in found.items()}
     return _result(outputs, inputs, notes)
 
 
 def preview(script: str) -> dict[str, Any]:
     """Return the facets that `evaluate` would write, as text by name; nothing is written."""
-    import numpy as np  # noqa: F401 - as in evaluate
-
-    with loaded(script) as running:
-        return {
-            name: facets_of.canonical_json(facet).decode() for name, facet in facets_of.facets(running).items()
-        }
+    with reading(script, "") as run:
+        found = facets_of.facets(run.script)
+    return {name: facets_of.canonical_json(facet).decode() for name, facet in found.items()}
 
 
 def sample(script: str, directory: str) -> Result:
     """Draw the representative samples, and write ``samples.npz``."""
-    import numpy as np  # noqa: F401 - as in evaluate
-
     facet = _facet(directory, "calibration")
     output = f"{directory}/samples.npz"
     if facet["source"] == "none":
         return _result({output: samples.serialise(samples.Samples("none", {}))})
-    began_ns = time.time_ns()
-    with recording() as recorder, loaded(script) as running:
-        drawn, notes = samples.draw(running, facet["source"], facet["representative_dataset_max_samples"])
-        inputs = _read_by(running, recorder, began_ns, directory)
-    inputs |= {path: _digest_before(path, began_ns) for path in facet["data files"]}
+    with reading(script, directory) as run:
+        limit = facet["representative_dataset_max_samples"]
+        drawn, notes = samples.draw(run.script, facet["source"], limit)
+        inputs = {**run.inputs(), **run.data_inputs(facet)}
+        if facets_of.calibration(run.script.spec, script) != facet:
+            # Edited since it was evaluated: what was drawn belongs to neither.
+            inputs[script] = None
     return _result({output: samples.serialise(drawn)}, inputs, notes)
 
 
@@ -123,17 +111,27 @@ def calibrate(script: str, directory: str, model: str, archive_path: str, conver
     """Convert the trained model and calibrate it with the samples, into ``calibrated.tflite``."""
     facet = _facet(directory, "graph")
     drawn = samples.read(f"{directory}/samples.npz")
+    tool, inputs = converter_named(converter)
+    keras_io.forget_custom_objects()
     with tempfile.TemporaryDirectory() as scratch:
-        path, inputs = keras_io.find_weights(model, archive_path, facet["weights"], scratch)
-        where = facet["weights"] or next(key for key, value in inputs.items() if value)
-        tool = converter_named(converter)
-        trained = tool.load(path, where, _builder(script))
+        path, weights = keras_io.find_weights(model, archive_path, facet["weights"], scratch)
+        where = facet["weights"] or next(key for key, value in weights.items() if value)
+        inputs |= weights
+        if keras_io.has_own_code(path):
+            # Layers of the user's are found once the script has registered them.
+            with reading(script, directory) as run:
+                trained = tool.load(path, where, _builder(script))
+                inputs |= run.inputs(whole=True)
+        else:
+            trained = tool.load(path, where, _builder(script))
+        if trained.is_built:
+            inputs |= _built_by(directory)
         _check_shape(facet["input_shape"], trained, script)
         try:
             data = tool.calibrate(trained, drawn, facet)
         except UserError as error:
             raise error.at(script) from error
-    return _result({f"{directory}/calibrated.tflite": data}, inputs)
+    return _result({f"{directory}/calibrated.tflite": data}, inputs, trained.notes)
 
 
 def _builder(script: str) -> Callable[[], Any] | None:
@@ -149,6 +147,15 @@ def _builder(script: str) -> Callable[[], Any] | None:
     return build
 
 
+def _built_by(directory: str) -> dict[str, str | None]:
+    """Return the key and value of the model builder's code, which made the model around its weights."""
+    facet = _facet(directory, "training")
+    if "cannot train" in facet:
+        raise UserError(facet["cannot train"])
+    key = f"setting:{directory}/training.json#model code"
+    return {key: observe(key, None, DigestCache())}
+
+
 def _check_shape(wanted: list[int] | None, trained: keras_io.LoadedModel, script: str) -> None:
     if wanted is not None and trained.inputs[0].shape != tuple(wanted):
         raise UserError(
@@ -161,8 +168,9 @@ def _check_shape(wanted: list[int] | None, trained: keras_io.LoadedModel, script
 def quantize(script: str, directory: str, converter: str) -> Result:
     """Quantize the calibrated model into ``quantized.tflite``, and check that it is what was asked for."""
     facet = _facet(directory, "converter")
+    tool, inputs = converter_named(converter)
     try:
-        data = converter_named(converter).quantize(Path(f"{directory}/calibrated.tflite").read_bytes(), facet)
+        data = tool.quantize(Path(f"{directory}/calibrated.tflite").read_bytes(), facet)
         # TensorFlow aligns buffers to 4 bytes, though its schema says 16.
         data = tflite.aligned(data)
         check_result(data, facet)
@@ -173,7 +181,8 @@ def quantize(script: str, directory: str, converter: str) -> Result:
         {
             f"{directory}/quantized.tflite": data,
             f"{directory}/toolchain.json": facets_of.canonical_json(toolchain),
-        }
+        },
+        inputs,
     )
 
 
@@ -195,7 +204,8 @@ def update_archive(script: str, directory: str, model: str, archive_path: str) -
     """Put the new ``.tflite``, and the specification that it was made by, into the archive; if there is one."""
     key = f"{archive_path}!{model}.tflite"
     if not Path(archive_path).exists():
-        return {"inputs": {}, "outputs": {key: None}, "notes": []}
+        appears = f"glob:{glob.escape(archive_path)}"
+        return {"inputs": {appears: digest_bytes(b"")}, "outputs": {key: None}, "notes": []}
     data = Path(f"{directory}/{model}.tflite").read_bytes()
     archive.update_members(archive_path, {f"{model}.py": Path(script).read_bytes(), f"{model}.tflite": data})
     return {"inputs": {}, "outputs": {key: digest_bytes(data)}, "notes": []}
@@ -242,7 +252,7 @@ def _move(texts: Mapping[str, bytes], listing: str) -> dict[str, bytes]:
     dict
         All outputs, the listing among them.
     """
-    former = json.loads(Path(listing).read_bytes()) if Path(listing).is_file() else {}
+    former = read_facet(listing)
     new = {path: digest_bytes(text) for path, text in texts.items()}
     if not former.keys() <= new.keys() or not new.keys() <= former.keys():
         write_if_changed(listing, facets_of.canonical_json({**former, **new}))
@@ -273,6 +283,18 @@ def _tensor_facts(tensor: tflite.Tensor) -> header.TensorFacts:
     )
 
 
+BY_HAND: dict[str, Callable[..., Result]] = {
+    "evaluate": evaluate,
+    "sample": sample,
+    "calibrate": calibrate,
+    "convert": quantize,
+    "embed": embed,
+    "archive": update_archive,
+    "header": write_header,
+}
+"""The stages' functions, by the names of doit's tasks."""
+
+
 def by_hand(stage: str, **arguments: str) -> Result:
     """Run one stage without doit, for somebody who looks for a fault.
 
@@ -281,10 +303,7 @@ def by_hand(stage: str, **arguments: str) -> Result:
     UserError
         If the stage fails, or an input is missing because an earlier stage has not run.
     """
-    functions = {
-        f.__name__: f for f in (evaluate, sample, calibrate, quantize, embed, update_archive, write_header)
-    }
-    function = functions[stage]
+    function = BY_HAND[stage]
     wanted = function.__code__.co_varnames[: function.__code__.co_argcount]
     try:
         return function(**{name: arguments[name] for name in wanted})

@@ -26,16 +26,17 @@ from doit_tflm.actions import Remove, Stage, StageAction
 from doit_tflm.config import FACETS, Config, read_config
 from doit_tflm.engine import ContentChecker, Session, StageCheck
 from doit_tflm.errors import UserError
-from doit_tflm.header import file_stem
+from doit_tflm.header import file_stem, macro_prefix
 from doit_tflm.observe import is_path
 from doit_tflm.reporter import Reporter
 
-__all__ = ["doit_config", "model_tasks", "stages"]
+__all__ = ["doit_config", "model_tasks", "stages", "tasks_of"]
 
 SESSION = "_session"
 """The hidden task that takes the project's lock."""
 
 _OURS, _TENSORFLOW = "version:doit-tflm", "version:tensorflow"
+_FRAMEWORKS = (_TENSORFLOW, "version:keras", "version:tf-keras")
 
 _ARGUMENTS = {
     "evaluate": ("script", "directory"),
@@ -115,7 +116,7 @@ def stages(spec: str, config: Config) -> list[Stage]:
     rows: list[tuple[str, str, list[str], list[str]]] = [
         ("evaluate", "evaluate", [spec, _TENSORFLOW], [facets[name] for name in FACETS]),
         ("sample", "sample", [facets["calibration"]], [samples]),
-        ("calibrate", "calibrate", [facets["graph"], samples, _TENSORFLOW, converter], [calibrated]),
+        ("calibrate", "calibrate", [facets["graph"], samples, *_FRAMEWORKS, converter], [calibrated]),
         (
             "convert",
             "quantize",
@@ -130,7 +131,7 @@ def stages(spec: str, config: Config) -> list[Stage]:
             [final, facets["header"], facets["toolchain"], header_dir],
             [facets["sources"]],
         ),
-        ("train", "train", [facets["training"]], []),
+        ("train", "train", [facets["training"], *_FRAMEWORKS], []),
     ]
     arguments = {
         "script": spec,
@@ -162,22 +163,26 @@ def _stage(task: str, function: str, inputs: list[str], outputs: list[str], argu
     )
 
 
-def model_tasks(config: Config | None = None, specs: list[str] | None = None) -> Iterator[dict[str, Any]]:
-    """Yield the doit tasks of a project's models.
+def model_tasks() -> Iterator[dict[str, Any]]:
+    """Yield the doit tasks of the project's models."""
+    config = _config()
+    yield from tasks_of(config.specs(), config)
+
+
+def tasks_of(specs: list[str], config: Config) -> Iterator[dict[str, Any]]:
+    """Yield the doit tasks of some models.
 
     Parameters
     ----------
-    config : Config, optional
-        The project's settings; those of pyproject.toml when left out.
-    specs : list of str, optional
-        The specification scripts; all of the project's when left out.
+    specs : list of str
+        Their specification scripts, relative to the project.
+    config : Config
+        The project's settings.
     """
-    config = config or _config()
-    yield {
-        "basename": SESSION,
-        "actions": [],
-        "uptodate": [Session((config.models_dir, config.build_dir, config.header_dir))],
-    }
+    _check_names(specs)
+    built = [f"{config.build_dir}/{Path(spec).stem}" for spec in specs]
+    directories = (config.models_dir, config.build_dir, config.header_dir, *built)
+    yield {"basename": SESSION, "actions": [], "uptodate": [Session(directories)]}
     for basename in (
         "quantize",
         "train",
@@ -191,8 +196,17 @@ def model_tasks(config: Config | None = None, specs: list[str] | None = None) ->
     ):
         # First of all, so that the models come in their order: doit has none among tasks that wait for one.
         yield {"basename": basename, "name": None, "doc": _DOCS[basename], "task_dep": [SESSION]}
-    for spec in config.specs() if specs is None else specs:
+    for spec in specs:
         yield from _tasks_of(spec, config)
+
+
+def _check_names(specs: list[str]) -> None:
+    """End doit where two models would have the same names in C."""
+    seen: dict[str, str] = {}
+    for spec in specs:
+        other = seen.setdefault(macro_prefix(Path(spec).stem), spec)
+        if other != spec:
+            sys.exit(f"ERROR: {other} and {spec} would have the same names in C; rename one of them")
 
 
 def _tasks_of(spec: str, config: Config) -> Iterator[dict[str, Any]]:
@@ -220,7 +234,10 @@ def _task(stage: Stage, config: Config) -> dict[str, Any]:
     recorded = Globals.dep_manager.get_values(stage.task) if Globals.dep_manager else {}
     paths = [key for key in stage.inputs if is_path(key)]
     made = [key for key in recorded.get("outputs", (*stage.outputs, *stage.expected)) if is_path(key)]
-    paths += [key for key in recorded.get("inputs", ()) if key not in stage.inputs and is_path(key)]
+    for key, digest in recorded.get("inputs", {}).items():
+        # A file that was looked for in vain is an input, but none that doit could wait for.
+        if digest is not None and key not in stage.inputs and is_path(key):
+            paths.append(key)
     basename = stage.task.partition(":")[0]
     return {
         "basename": basename,

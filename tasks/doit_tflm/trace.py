@@ -20,6 +20,8 @@ from typing import Any
 
 __all__ = ["Recorder", "is_own", "is_own_module", "is_own_package", "recording"]
 
+_GENERATED = os.sep + "__autograph_generated_file"
+"""What TensorFlow compiles of user code, and removes again."""
 _WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT
 _SYSTEM = (
     "/usr",
@@ -32,7 +34,7 @@ _SYSTEM = (
     "/proc",
     "/sys",
     "/dev",
-    "/run",
+    "/run/user",
     "/var/lib",
 )
 
@@ -60,10 +62,16 @@ def is_own(path: str, root: str = "") -> bool:
         programs) are not the user's work either.
     """
     real = os.path.realpath(path)
-    if real.startswith(_installed()) or not path.startswith(os.sep):
+    if not path.startswith(os.sep) or ".dist-info" + os.sep in real or _GENERATED in real:
         return False
-    if root and real.startswith(os.path.realpath(root) + os.sep):
-        return True
+    inside = os.path.realpath(root) + os.sep if root else ""
+    if inside and real.startswith(inside):
+        # A project may lie below /usr, or be its own virtual environment; one below it is none of its work.
+        return not any(
+            real.startswith(place) for place in _installed() if place.startswith(inside) and place != inside
+        )
+    if real.startswith(_installed()):
+        return False
     home = os.path.expanduser("~")
     return not real.startswith(os.path.join(home, "."))
 
@@ -89,13 +97,17 @@ class Recorder:
 
     Attributes
     ----------
-    read, written : set of str
-        Absolute paths that were opened for reading, and for writing.
+    read, written, listed : set of str
+        Absolute paths that were opened for reading, and for writing, and directories that were listed.
+    active : bool
+        Whether it takes notes.
     """
 
     def __init__(self) -> None:
         self.read: set[str] = set()
         self.written: set[str] = set()
+        self.listed: set[str] = set()
+        self.active = True
 
     def note(self, path: Any, mode: Any, flags: Any) -> None:
         """Take note of an ``open`` event."""
@@ -104,6 +116,17 @@ class Recorder:
         name = os.path.abspath(os.fsdecode(path))
         writing = any(c in mode for c in "wax+") if isinstance(mode, str) else bool(flags & _WRITING)
         (self.written if writing else self.read).add(name)
+
+    def note_listing(self, path: Any, caller: str) -> None:
+        """Take note of an ``os.listdir`` or ``os.scandir`` event; Python's own search for modules is none."""
+        if isinstance(path, (str, bytes, os.PathLike)) and "importlib" not in caller:
+            self.listed.add(os.path.abspath(os.fsdecode(path)))
+
+    def directories(self, root: str, without: tuple[str, ...] = ()) -> list[str]:
+        """Return the user's directories that were listed, sorted; as `inputs`."""
+        skipped = tuple(os.path.abspath(place) + os.sep for place in without)
+        found = (path for path in self.listed if is_own(path + os.sep, root))
+        return sorted(path for path in found if not (path + os.sep).startswith(skipped))
 
     def inputs(self, root: str, without: tuple[str, ...] = ()) -> list[str]:
         """Return the user's files that were read and not written, sorted.
@@ -128,8 +151,12 @@ _hooked = False
 
 
 def _hook(event: str, args: tuple[Any, ...]) -> None:
-    if event == "open" and _active is not None:
+    if _active is None or not _active.active:
+        return
+    if event == "open":
         _active.note(*args)
+    elif event in ("os.listdir", "os.scandir"):
+        _active.note_listing(args[0] or ".", sys._getframe(1).f_code.co_filename)
 
 
 @contextmanager

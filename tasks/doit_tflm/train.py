@@ -9,11 +9,12 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
-from doit_tflm import archive
+from doit_tflm import archive, facets
 from doit_tflm.errors import UserError
 from doit_tflm.files import digest_bytes
-from doit_tflm.keras_io import is_keras2
-from doit_tflm.script import Script, loaded, user_code
+from doit_tflm.keras_io import is_keras2, member_names
+from doit_tflm.reads import reading
+from doit_tflm.script import Script, user_code
 from doit_tflm.worker_main import progress
 
 __all__ = ["train"]
@@ -44,9 +45,14 @@ def train(script: str, directory: str, model: str, archive_path: str) -> dict[st
     facet = json.loads((Path(directory) / "training.json").read_bytes())
     if "cannot train" in facet:
         raise UserError(facet["cannot train"])
-    with loaded(script) as running:
-        trained, history = _fitted(running)
+    with reading(script, directory) as run:
+        trained, history = _fitted(run.script)
+        spec = run.script.spec
+        inputs = {**run.inputs(), **run.data_inputs(facets.calibration(spec, script))}
+        if facets.training(spec, script) != facet:
+            inputs[script] = None  # edited since it was evaluated
     member, weights = _saved(trained, model)
+    other = next(name for name in member_names(model) if name != member)
     members = {
         f"{model}.py": Path(script).read_bytes(),
         member: weights,
@@ -55,8 +61,9 @@ def train(script: str, directory: str, model: str, archive_path: str) -> dict[st
         "train/training-history.json": (json.dumps(history, indent=2, sort_keys=True) + "\n").encode(),
         "train/training-history.png": _plot(history, model),
     }
-    archive.update_members(archive_path, members)
-    return {"inputs": {}, "outputs": {f"{archive_path}!{member}": digest_bytes(weights)}, "notes": []}
+    # The other Keras's weights would be taken for these.
+    archive.update_members(archive_path, members, remove=(other, f"{other}.summary.txt"))
+    return {"inputs": inputs, "outputs": {f"{archive_path}!{member}": digest_bytes(weights)}, "notes": []}
 
 
 def _fitted(running: Script) -> tuple[Any, dict[str, list[float]]]:
@@ -84,7 +91,7 @@ def _fitted(running: Script) -> tuple[Any, dict[str, list[float]]]:
         )
     with user_code(path, "train_callbacks "):
         callbacks = list(spec.train_callbacks() if callable(spec.train_callbacks) else spec.train_callbacks)
-    x, y = training if isinstance(training, tuple) else (training, None)
+    x, y, *weights = training if isinstance(training, tuple) else (training, None)
     batched = hasattr(training, "as_numpy_iterator")
     with user_code(path, "training "):
         fitted = model.fit(
@@ -92,6 +99,7 @@ def _fitted(running: Script) -> tuple[Any, dict[str, list[float]]]:
             y,
             batch_size=None if batched else spec.batch_size,
             epochs=spec.epochs,
+            sample_weight=weights[0] if weights else None,
             validation_data=validation,
             callbacks=[*callbacks, _ticker(model, spec.epochs)],
             verbose=2,
