@@ -151,9 +151,16 @@ def typed_parameters(facet: dict[str, Any]) -> dict[str, Typed]:
 
 def _header(spec: ModelSpec) -> dict[str, Any]:
     header = spec.header
-    names = {"model": spec.name, "array_name": header.array_name, "section": header.section}
     facts = HeaderFacts(
-        **names, version=1, classes=tuple(spec.classes), inputs=(), outputs=(), sha256="", generator=""
+        model=spec.name,
+        version=spec.version,
+        array_name=header.array_name,
+        section=header.section,
+        classes=tuple(spec.classes),
+        inputs=(),
+        outputs=(),
+        sha256="",
+        generator="",
     )
     check_names(facts)
     return {
