@@ -31,6 +31,7 @@ ORDER = [
     "observe",
     "verdict",
     "script",
+    "library",
     "fingerprint",
     "reads",
     "tflite",

@@ -27,6 +27,7 @@ from typing import Any
 
 from doit_tflm.errors import UserError
 from doit_tflm.files import digest_bytes
+from doit_tflm.library import library_object
 from doit_tflm.observe import distributions, version
 from doit_tflm.spec import HeaderSettings, ModelSpec, attribute_names
 from doit_tflm.syntax import Uses, dump, function_nodes, global_names, is_filled, source_file
@@ -267,26 +268,14 @@ class Fingerprint:
         if isinstance(value, logging.Logger):
             self._line(path, f"logger {value.name}")
             return
-        family = kind.__module__.split(".")[0]
-        if family in ("numpy", "tensorflow", "keras", "tf_keras"):
-            self.modules.add(family)
-            if hasattr(value, "numpy") or hasattr(value, "__array__"):
-                import numpy as np
-
-                array = np.asarray(value.numpy() if hasattr(value, "numpy") else value)
-                content = "objects" if array.dtype.hasobject else digest_bytes(array.tobytes())
-                self._line(path, f"array {array.dtype} {array.shape} {content}")
-                if array.dtype.hasobject:
-                    self.add(array.tolist(), path)
-                return
-            if "dtype" in kind.__module__ or (kind.__qualname__ == "ufunc" and "(vectorized)" not in str(value)):
-                self._line(path, f"{kind.__qualname__} {value}")
-                return
-            if hasattr(value, "get_config") and not hasattr(value, "count_params"):
-                self._line(path, kind.__qualname__)
-                # Keras numbers the names that it makes up through the whole process.
-                self.add({key: item for key, item in value.get_config().items() if key != "name"}, path)
-                return
+        known = library_object(value)
+        if known is not None:
+            self.modules.add(kind.__module__.partition(".")[0])
+            text, rest = known
+            self._line(path, text)
+            if rest is not None:
+                self.add(rest, path)
+            return
         if isinstance(value, HeaderSettings) or (hasattr(value, "__dict__") and self._is_own_class(kind)):
             self.add(kind, f"{path}.__class__")
             self.add(vars(value), path)
