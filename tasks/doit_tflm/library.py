@@ -1,4 +1,4 @@
-"""Objects of NumPy, TensorFlow and Keras whose whole state can be told: arrays, dtypes, and what has a configuration."""
+"""Objects of NumPy, TensorFlow and Keras that can be told apart: arrays, dtypes, what has a configuration."""
 
 from __future__ import annotations
 
