@@ -12,7 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Mapping
-from functools import cache
+from functools import cache, cached_property
 from inspect import Parameter, Signature
 from pathlib import Path
 from typing import Any
@@ -42,22 +42,31 @@ def view() -> View:
 class ContentChecker(FileChangedChecker):  # type: ignore[misc]  # doit has no types
     """doit's check of a file_dep: by content, from the journal's cache of digests."""
 
+    @cached_property
+    def _journal(self) -> Journal | None:
+        """The journal that doit opened along with this checker."""
+        backend = Globals.dep_manager.backend
+        return backend if isinstance(backend, Journal) else None
+
+    def _see(self, path: str) -> str | None:
+        return (self._journal.view if self._journal else view())[path]
+
     def exists(self, file_path: str) -> bool:
         """Tell whether there is a target."""
-        return view()[file_path] is not None or os.path.exists(file_path)
+        return self._see(file_path) is not None or os.path.exists(file_path)
 
     def info(self, file_path: str) -> object:
         """Return something about a file_dep; raise OSError where there is none."""
-        return view()[file_path] or os.stat(file_path)
+        return self._see(file_path) or os.stat(file_path)
 
     def check_modified(self, file_path: str, file_stat: object, state: str) -> bool:
         """Tell whether a file's content differs from what `get_state` returned."""
         del file_stat
-        return view()[file_path] != state
+        return self._see(file_path) != state
 
     def get_state(self, dep: str, current_state: str | None) -> str | None:
         """Return a file's digest; None if it is the current state already."""
-        state = view()[dep]
+        state = self._see(dep)
         if state is None:
             raise FileNotFoundError(2, "No such file", dep)
         return None if state == current_state else state

@@ -113,6 +113,11 @@ class View(dict[str, "str | None"]):
 
     def __missing__(self, key: str) -> str | None:
         """Observe a key."""
+        if ":" not in key and "!" not in key:
+            # A plain file, as most are.
+            mark = self.marks[key] = stamp(key)
+            value = self[key] = self.digests.get(key, mark)
+            return value
         path = input_file(key)
         mark = self.marks.get(path)
         if path and path not in self.marks:

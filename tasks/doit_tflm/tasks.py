@@ -72,7 +72,7 @@ def doit_config(*, default_tasks: list[str] | None = None) -> dict[str, Any]:
         What ``doit`` alone builds; ``["quantize"]`` when left out.
     """
     # Thousands of tasks are a million objects that stay: looking through them for cycles would take half the time.
-    gc.set_threshold(200_000, 20, 20)
+    gc.set_threshold(5_000_000, 20, 20)
     return {
         "default_tasks": default_tasks or ["quantize"],
         "backend": "tflm-journal",
@@ -148,7 +148,10 @@ def _stage(task: str, function: str, inputs: list[str], outputs: list[str], argu
     """Return one stage; `arguments` are those of all stages, of which it takes its own."""
     model, directory = arguments["model"], arguments["directory"]
     verb = "quantize" if task == "convert" else task
-    stem = f"{arguments['header_dir']}/{file_stem(model)}"
+    expected: tuple[str, ...] = ()
+    if task == "header":
+        stem = f"{arguments['header_dir']}/{file_stem(model)}"
+        expected = (f"{stem}.h", f"{stem}.c")
     return Stage(
         task=f"{task}:{model}",
         model=model,
@@ -159,7 +162,7 @@ def _stage(task: str, function: str, inputs: list[str], outputs: list[str], argu
         arguments={name: arguments[name] for name in _ARGUMENTS[task]},
         log=f"{directory}/{verb}.log",
         facets=tuple(path for path in inputs if path.endswith(".json")),
-        expected=(f"{stem}.h", f"{stem}.c") if task == "header" else (),
+        expected=expected,
     )
 
 
@@ -232,11 +235,12 @@ def _tasks_of(spec: str, config: Config) -> Iterator[dict[str, Any]]:
 def _task(stage: Stage, config: Config) -> dict[str, Any]:
     """Return a stage as a doit task."""
     recorded = Globals.dep_manager.get_values(stage.task) if Globals.dep_manager else {}
+    static = set(stage.inputs)
     paths = [key for key in stage.inputs if is_path(key)]
     made = [key for key in recorded.get("outputs", (*stage.outputs, *stage.expected)) if is_path(key)]
     for key, digest in recorded.get("inputs", {}).items():
         # A file that was looked for in vain is an input, but none that doit could wait for.
-        if digest is not None and key not in stage.inputs and is_path(key):
+        if key not in static and digest is not None and is_path(key):
             paths.append(key)
     basename = stage.task.partition(":")[0]
     return {

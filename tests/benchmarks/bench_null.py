@@ -1,8 +1,9 @@
 """What a build costs in which nothing changed, against stock doit with as many trivial tasks, side by side.
 
-Run: ``python tests/benchmarks/bench_null.py [MODELS ...]`` (default: 3 100 1000). Both sides are run in turn, and
-the ratio of the medians is what counts: absolute times differ from machine to machine, and from minute to minute.
-A trivial task has one file_dep, one target and one command, and stock doit's json backend and md5 checker.
+Run: ``python tests/benchmarks/bench_null.py [MODELS ...]`` (default: 3 100 1000). All sides are run in turn, and
+the ratios of the medians are what counts: absolute times differ from machine to machine, and from minute to minute.
+A trivial task has three file_deps, two targets and one up-to-date callable, about as much as a stage of ours; a bare
+one has one file_dep and one target. Both use stock doit's json backend and md5 checker.
 """
 
 from __future__ import annotations
@@ -30,11 +31,19 @@ def task_quantize():
         name = f"{{number:05}}"
         yield {{
             "name": name,
-            "actions": [f"cp in/{{name}} out/{{name}}"],
-            "file_dep": [f"in/{{name}}"],
-            "targets": [f"out/{{name}}"],
+            "actions": [f"cp in/{{name}} out/{{name}}"{copies}],
+            "file_dep": [f"in/{{name}}"{inputs}],
+            "targets": [f"out/{{name}}"{outputs}],
+            "uptodate": [{check}],
         }}
 """
+BARE = {"copies": "", "inputs": "", "outputs": "", "check": ""}
+TRIVIAL = {
+    "copies": ', f"cp in/{name} out/{name}.2"',
+    "inputs": ', f"in/{name}.2", f"in/{name}.3"',
+    "outputs": ', f"out/{name}.2"',
+    "check": "lambda: True",
+}
 BAN = """\
 import sys
 
@@ -67,12 +76,13 @@ def build(project: Project) -> None:
     assert run.code == 0, run.out + run.err
 
 
-def make_stock(root: Path, tasks: int) -> Project:
+def make_stock(root: Path, tasks: int, kind: dict[str, str]) -> Project:
     """Make a project of trivial tasks and run them."""
     project = Project(root)
-    project.write("dodo.py", STOCK.format(count=tasks))
+    project.write("dodo.py", STOCK.format(count=tasks, **kind))
     for number in range(tasks):
-        project.write(f"in/{number:05}", str(number))
+        for end in ("", ".2", ".3"):
+            project.write(f"in/{number:05}{end}", str(number))
     project.path("out").mkdir()
     build(project)
     return project
@@ -111,13 +121,14 @@ def main() -> None:
             ours = make_ours(Path(scratch) / "ours", models)
             check_imports(ours)
             tasks = count_tasks(ours)
-            stock = make_stock(Path(scratch) / "stock", tasks)
+            trivial = make_stock(Path(scratch) / "trivial", tasks, TRIVIAL)
+            bare = make_stock(Path(scratch) / "bare", tasks, BARE)
             rounds = 15 if models < 500 else 7
-            times = [(seconds(ours), seconds(stock)) for _ in range(rounds + 1)][1:]
-            mine, theirs = (statistics.median(column) for column in zip(*times, strict=True))
+            times = [[seconds(project) for project in (ours, trivial, bare)] for _ in range(rounds + 1)][1:]
+            mine, theirs, least = (statistics.median(column) * 1000 for column in zip(*times, strict=True))
             print(
-                f"{models:5} models, {tasks:5} tasks: ours {mine * 1000:6.0f} ms, "
-                f"stock doit {theirs * 1000:6.0f} ms, ratio {mine / theirs:.2f}",
+                f"{models:5} models, {tasks:5} tasks: ours {mine:5.0f} ms; stock doit with trivial tasks "
+                f"{theirs:5.0f} ms, ratio {mine / theirs:.2f}; with bare ones {least:5.0f} ms, ratio {mine / least:.2f}",
                 flush=True,
             )
 
