@@ -1,7 +1,7 @@
 """What a build costs in which nothing changed, against stock doit with as many trivial tasks, side by side.
 
-Run: ``python tests/benchmarks/bench_null.py [MODELS ...]`` (default: 3 100 1000). All sides are run in turn, and
-the ratios of the medians are what counts: absolute times differ from machine to machine, and from minute to minute.
+Run: ``python tests/benchmarks/bench_null.py [MODELS ...]`` (default: 3 100 1000). All sides run in turn, and
+the ratios of the medians are what counts: absolute times differ from machine to machine, and with the minute.
 A trivial task has three file_deps, two targets and one up-to-date callable, about as much as a stage of ours; a bare
 one has one file_dep and one target. Both use stock doit's json backend and md5 checker.
 """
@@ -128,7 +128,8 @@ def main() -> None:
             mine, theirs, least = (statistics.median(column) * 1000 for column in zip(*times, strict=True))
             print(
                 f"{models:5} models, {tasks:5} tasks: ours {mine:5.0f} ms; stock doit with trivial tasks "
-                f"{theirs:5.0f} ms, ratio {mine / theirs:.2f}; with bare ones {least:5.0f} ms, ratio {mine / least:.2f}",
+                f"{theirs:5.0f} ms, ratio {mine / theirs:.2f}; "
+                f"with bare ones {least:5.0f} ms, ratio {mine / least:.2f}",
                 flush=True,
             )
 
