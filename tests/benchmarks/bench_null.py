@@ -2,8 +2,8 @@
 
 Run: ``python tests/benchmarks/bench_null.py [MODELS ...]`` (default: 3 100 1000). All sides run in turn, and
 the ratios of the medians are what counts: absolute times differ from machine to machine, and with the minute.
-A trivial task has three file_deps, two targets and one up-to-date callable, about as much as a stage of ours; a bare
-one has one file_dep and one target. Both use stock doit's json backend and md5 checker.
+A trivial task has three file_deps, two targets and one up-to-date callable, about as a stage of ours; a bare one
+has one file_dep and one target. Both use stock doit's json backend and md5 checker.
 """
 
 from __future__ import annotations
