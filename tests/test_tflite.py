@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from doit_tflm import tflite
 from doit_tflm.errors import UserError
 from doit_tflm.schema.flatbuffer import tensorflow_schema
+from doit_tflm.schema.options import Options
 
 SCHEMA = tensorflow_schema("schema_py_generated")
 WEIGHTS = bytes(range(7))
@@ -131,6 +132,27 @@ def test_the_rest_of_a_model_reads_back_as_it_was_written():
     assert (model.inputs, model.outputs) == ((0,), (3,))
     assert model.metadata == {"min_runtime_version": b"1.5.0"}
     assert model.tensorflow_version is None
+
+
+def test_tensors_know_their_sizes_and_who_shares_their_data():
+    feed, weights, state, _ = tflite.read(small()).tensors
+    assert [(tensor.elements, tensor.bytes) for tensor in (feed, weights, state)] == [(4, 16), (7, 7), (1, 2)]
+    assert [tensor.buffer for tensor in (feed, weights, state)] == [0, 1, 0]
+
+
+def test_the_options_of_an_operator_read_back_as_they_were_written():
+    model = parts()
+    convolution = make(
+        "Conv2DOptions", padding=1, strideH=2, strideW=3, dilationHFactor=4, fusedActivationFunction=3
+    )
+    product = make("BatchMatMulOptions", adjX=True)
+    for operator, options in zip(model.subgraphs[0].operators, (convolution, product), strict=False):
+        operator.builtinOptions = options
+        operator.builtinOptionsType = getattr(SCHEMA.BuiltinOptions, type(options).__name__.removesuffix("T"))
+    first, second, third = (operator.options for operator in tflite.read(packed(model)).operators)
+    assert (first.activation, first.padding, first.strides, first.dilations) == ("relu6", "valid", (2, 3), (4, 1))
+    assert (second.adjoint, second.strides, second.activation) == ((True, False), (), "")
+    assert third == Options()
 
 
 def test_an_operator_of_an_old_file_has_its_name():

@@ -5,14 +5,17 @@ TensorFlow's own generated flatbuffer code does the reading, but TensorFlow is n
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from doit_tflm.errors import UserError
 from doit_tflm.schema import rewrite
 from doit_tflm.schema.flatbuffer import Bounded, content, numbers, reading, tables, target, tensorflow_schema, text
+from doit_tflm.schema.options import Options, read_options
 
 __all__ = [
     "Operator",
@@ -43,7 +46,10 @@ class Quantization:
 
 @dataclass(frozen=True)
 class Tensor:
-    """A tensor; `dtype` is NumPy's name, `buffer_bytes` the size of its constant data (0: it is computed)."""
+    """A tensor; `dtype` is NumPy's name, `buffer_bytes` the size of its constant data (0: it is computed).
+
+    Tensors with the same `buffer` share that data.
+    """
 
     index: int
     name: str
@@ -53,6 +59,35 @@ class Tensor:
     quantization: Quantization | None
     is_variable: bool
     is_dynamic: bool
+    buffer: int
+
+    @property
+    def elements(self) -> int:
+        """The number of elements.
+
+        Raises
+        ------
+        UserError
+            If the shape is open.
+        """
+        if any(length < 0 for length in self.shape):
+            what = f"tensor {self.name} has the open shape {self.shape}"
+            raise UserError(what, fix="give the inputs fixed shapes")
+        return math.prod(self.shape)
+
+    @property
+    def bytes(self) -> int:
+        """The bytes that TFLM takes for it in memory: one for an int4; 0 where a type has no fixed size (strings).
+
+        Raises
+        ------
+        UserError
+            If the shape is open.
+        """
+        # memory_helpers.cc of TFLM: TfLiteTypeSizeOf.
+        bits = re.search(r"\d+$", self.dtype)
+        size = max(1, int(bits.group()) // 8) if bits else {"bool": 1, "resource": 4}.get(self.dtype, 0)
+        return self.elements * size
 
 
 @dataclass(frozen=True)
@@ -65,13 +100,15 @@ class Operator:
     is_custom: bool
     inputs: tuple[int, ...]
     outputs: tuple[int, ...]
+    options: Options = field(default_factory=Options)
 
 
 @dataclass(frozen=True)
 class TfliteFile:
     """What a ``.tflite`` file holds; tensors, operators, inputs and outputs are those of its first subgraph.
 
-    `tensorflow_version` is the one that the converter noted, None where it noted none.
+    `kinds` are the distinct operators of all subgraphs, sorted, as (name, is_custom). `tensorflow_version` is the
+    one that the converter noted, None where it noted none.
     """
 
     schema_version: int
@@ -80,6 +117,7 @@ class TfliteFile:
     operators: tuple[Operator, ...]
     inputs: tuple[int, ...]
     outputs: tuple[int, ...]
+    kinds: tuple[tuple[str, bool], ...]
     metadata: Mapping[str, bytes]
     subgraphs: int
     tensorflow_version: str | None
@@ -115,12 +153,21 @@ def read(data: bytes, where: str = "") -> TfliteFile:
             ),
             inputs=numbers(graph, "Inputs"),
             outputs=numbers(graph, "Outputs"),
+            kinds=_kinds(model, codes),
             metadata=entries,
             subgraphs=model.SubgraphsLength(),
             tensorflow_version=_tensorflow_version(entries.get(_CONVERTER_ENTRY, b"")),
         )
         _check_references(file)
     return file
+
+
+def _kinds(model: Any, codes: list[tuple[str, int, bool]]) -> tuple[tuple[str, bool], ...]:
+    """Return the distinct operators of all subgraphs: a loop's body is one of its own."""
+    used = {
+        operator.OpcodeIndex() for graph in tables(model, "Subgraphs") for operator in tables(graph, "Operators")
+    }
+    return tuple(sorted({(codes[index][0], codes[index][2]) for index in used}))
 
 
 def buffer_alignment_faults(data: bytes, where: str = "") -> list[int]:
@@ -227,6 +274,7 @@ def _tensor(index: int, tensor: Any, buffers: list[memoryview]) -> Tensor:
         quantization=_quantization(tensor.Quantization()),
         is_variable=bool(tensor.IsVariable()),
         is_dynamic=-1 in numbers(tensor, "ShapeSignature"),
+        buffer=tensor.Buffer(),
     )
 
 
@@ -246,7 +294,8 @@ def _operator_code(code: Any) -> tuple[str, int, bool]:
 
 def _operator(index: int, operator: Any, codes: list[tuple[str, int, bool]]) -> Operator:
     name, version, is_custom = codes[operator.OpcodeIndex()]
-    return Operator(index, name, version, is_custom, numbers(operator, "Inputs"), numbers(operator, "Outputs"))
+    inputs, outputs = numbers(operator, "Inputs"), numbers(operator, "Outputs")
+    return Operator(index, name, version, is_custom, inputs, outputs, read_options(_schema(), operator, _member))
 
 
 def _tensorflow_version(note: bytes) -> str | None:
