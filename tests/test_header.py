@@ -16,14 +16,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from doit_tflm.c_text import c_identifier, file_stem, macro_prefix
 from doit_tflm.errors import UserError
 from doit_tflm.header import (
+    ArenaFacts,
     HeaderFacts,
     TensorFacts,
-    c_identifier,
     default_array_name,
-    file_stem,
-    macro_prefix,
     render_header,
     render_source,
 )
@@ -64,7 +63,8 @@ HOSTILE = dataclasses.replace(
     tensorflow="2.21.0",
     operators=(*(f"OPERATOR_{number}" for number in range(30)), "Custom*/Op\\"),
     outputs=(TensorFacts('a"b\\??/', (), "bool", 1.0, 0), TensorFacts("wide", (2, 0), "int32", 1e-30, 5)),
-    arena_bytes=20480,
+    arena=ArenaFacts(bytes=22528, measured_bytes=20480, kernels="reference", word_bits=64),
+    macs=12_501_632,
 )
 
 USER = """
@@ -310,7 +310,11 @@ def test_a_compiler_that_is_not_known_is_told_what_to_define(tmp_path: Path) -> 
 
 def test_the_header_defines_the_facts() -> None:
     facts = dataclasses.replace(
-        SINE, tensorflow="2.21.0", classes=("off", "on"), operators=("CONV_2D", "SOFTMAX"), arena_bytes=4096
+        SINE,
+        tensorflow="2.21.0",
+        classes=("off", "on"),
+        operators=("CONV_2D", "SOFTMAX"),
+        arena=ArenaFacts(bytes=4512, measured_bytes=4096, kernels="reference", word_bits=64),
     )
     assert defines(render_header(facts, 2675)) == {
         "SINE_MODEL_NAME": '"sine"',
@@ -319,7 +323,8 @@ def test_the_header_defines_the_facts() -> None:
         "SINE_MODEL_SHA256": f'"{SINE.sha256}"',
         "SINE_MODEL_TENSORFLOW_VERSION": '"2.21.0"',
         "SINE_MODEL_OPERATOR_COUNT": "2",
-        "SINE_MODEL_ARENA_BYTES": "4096u",
+        "SINE_MODEL_ARENA_BYTES": "4512u",
+        "SINE_MODEL_ARENA_MEASURED_BYTES": "4096u",
         "SINE_MODEL_DATA_LEN": "2675u",
         "SINE_MODEL_ALIGNMENT": "16",
         "SINE_MODEL_DATA_ID": f"0x{SINE.sha256[:8]}u",
@@ -348,7 +353,15 @@ def test_the_header_defines_the_facts() -> None:
 
 def test_what_is_not_known_is_not_defined() -> None:
     names = defines(render_header(SINE, 1)).keys()
-    absent = ("TENSORFLOW_VERSION", "OPERATOR_COUNT", "ARENA_BYTES", "CLASS_COUNT", "OUTPUT0_SCALE")
+    absent = (
+        "TENSORFLOW_VERSION",
+        "OPERATOR_COUNT",
+        "ARENA_BYTES",
+        "ARENA_MEASURED_BYTES",
+        "MACS",
+        "CLASS_COUNT",
+        "OUTPUT0_SCALE",
+    )
     assert not names & {f"SINE_MODEL_{name}" for name in absent}
     assert "labels" not in render_header(SINE, 1) + render_source(SINE, b"x")
 
