@@ -35,7 +35,7 @@ from doit_tflm import ModelSpec
 
 SCALE = 1.0
 
-my_model = ModelSpec(version=1, description="a test model", classes=["no", "yes"])
+my_model = ModelSpec(version=1, description="a test model", classes=["no", "yes", "on", "off"])
 my_model.tflite_converter["inference_input_type"] = "int8"
 my_model.tflite_converter["inference_output_type"] = "int8"
 my_model.tflite_converter["representative_dataset_max_samples"] = 20

@@ -100,7 +100,7 @@ SETTINGS: dict[str, tuple[Any, ...]] = {
     "drawn_by": ('"generate"', "generator"),
     "max": (20, 10, 40, 50),
     "description": ("one", "two"),
-    "classes": (["no", "yes"], ["no", "yes", "so"], []),
+    "classes": (["no", "yes", "on", "off"], ["a", "b", "c", "d"], []),
     "volume": (5.0, 6.0, '"high"'),
     "epochs": (3, 4),
     "scale": (1.0, 2.0),

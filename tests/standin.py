@@ -40,13 +40,26 @@ class Converter:
             while Path("hold-calibration").exists():
                 time.sleep(0.01)
         parts = [model.function, serialise(samples), json.dumps(dict(settings), sort_keys=True).encode()]
-        return hashlib.sha256(b"".join(hashlib.sha256(part).digest() for part in parts)).hexdigest().encode()
+        digest = hashlib.sha256(b"".join(hashlib.sha256(part).digest() for part in parts)).digest()
+        return _model(digest, {"inference_input_type": "float32", "inference_output_type": "float32"})
 
     def quantize(self, calibrated: bytes, settings: Mapping[str, Any]) -> bytes:
         return _model(calibrated, settings)
 
+    def predict(self, model: LoadedModel, inputs: list[Any]) -> list[Any]:
+        del model
+        return [inputs[0]]
+
 
 _TYPES = {"float32": 0, "uint8": 3, "int8": 9}
+_QUANTIZE, _DEQUANTIZE, _ABS = 114, 6, 101
+
+
+def _operator(given: str, made: str) -> int:
+    """Return an operator that TFLM has between two types."""
+    if made != "float32":
+        return _QUANTIZE
+    return _ABS if given == "float32" else _DEQUANTIZE
 
 
 def _model(calibrated: bytes, settings: Mapping[str, Any]) -> bytes:
@@ -60,13 +73,13 @@ def _model(calibrated: bytes, settings: Mapping[str, Any]) -> bytes:
     model.version = 3
     model.description = b"MLIR Converted."
     code = schema.OperatorCodeT()
-    code.builtinCode = code.deprecatedBuiltinCode = 114  # QUANTIZE
+    kinds = (settings["inference_input_type"], settings["inference_output_type"])
+    code.builtinCode = code.deprecatedBuiltinCode = _operator(*kinds)
     code.version = 1
     model.operatorCodes = [code]
     model.buffers = [schema.BufferT(), schema.BufferT()]
     model.buffers[1].data = constant
     graph = schema.SubGraphT()
-    kinds = (settings["inference_input_type"], settings["inference_output_type"])
     graph.tensors = [_tensor(schema, name, kind) for name, kind in zip((b"x", b"y"), kinds, strict=True)]
     weights = _tensor(schema, b"w", "uint8")
     weights.shape, weights.buffer = [32], 1

@@ -15,8 +15,9 @@ from doit_tflm import UserError, archive, quantize_model, script
 
 SCRIPT = "models/kws.py"
 WEIGHTS = "models/kws.mltk.zip"
-STAGES = ["evaluate", "sample", "calibrate", "convert", "embed", "archive", "header"]
-VERBS = ["evaluate", "sample", "calibrate", "quantize", "embed", "archive", "header"]
+STAGES = ["spec", "sample", "calibrate", "convert", "verify", "embed", "archive", "header"]
+ASIDE = ["quantize", "evaluate", "accuracy", "results", "report", "train"]
+VERBS = ["spec", "sample", "calibrate", "quantize", "verify", "embed", "archive", "header"]
 UP_TO_DATE = "1 model is up to date\n"
 
 
@@ -37,13 +38,13 @@ def without_journal(files: dict[str, bytes]) -> dict[str, bytes]:
 def test_doit_list_names_what_can_be_built_and_hides_what_cannot(project: Project) -> None:
     run = project.doit("list")
     assert run.code == 0
-    assert [line.split()[0] for line in run.out.splitlines()] == sorted([*STAGES, "quantize", "train"])
+    assert [line.split()[0] for line in run.out.splitlines()] == sorted([*STAGES, *ASIDE])
     assert all(len(line.split()) > 2 for line in run.out.splitlines()), "every task says what it is for"
 
 
 def test_doit_list_all_names_every_models_stages(make_project: Callable[..., Project]) -> None:
     names = [line.split()[0] for line in make_project(models=("a", "b")).doit("list", "--all").out.splitlines()]
-    assert {f"{stage}:{model}" for stage in (*STAGES, "quantize", "train") for model in "ab"} <= set(names)
+    assert {f"{stage}:{model}" for stage in (*STAGES, *ASIDE) for model in "ab"} <= set(names)
     assert not [name for name in names if name.startswith("_")]
 
 
@@ -56,11 +57,11 @@ def test_doit_list_tells_the_status_of_each_stage(built: Project) -> None:
     built.edit(SCRIPT, "version=1", "version=2")
     built.path("build/kws/samples.npz").write_bytes(b"")
     found = statuses()
-    assert {stage for stage in STAGES if found[f"{stage}:kws"] == "R"} == {"evaluate", "sample", "calibrate"}
+    assert {stage for stage in STAGES if found[f"{stage}:kws"] == "R"} == {"spec", "sample", "calibrate", "verify"}
 
 
 def test_doit_info_is_right_before_and_after_a_build_and_an_edit(project: Project) -> None:
-    assert status_of(project, "evaluate:kws") == "run"
+    assert status_of(project, "spec:kws") == "run"
     project.build()
     assert {status_of(project, f"{stage}:kws") for stage in STAGES} == {"up-to-date"}
     archive.update_members(project.path(WEIGHTS), {"kws.keras": b"trained again"})
@@ -168,10 +169,11 @@ def test_one_model_can_be_built_without_the_others(make_project: Callable[..., P
 
 def test_each_stage_can_be_asked_for_with_what_it_needs(project: Project) -> None:
     for task, stages in (
-        ("evaluate:kws", ["evaluate"]),
+        ("spec:kws", ["spec"]),
         ("sample:kws", ["sample"]),
         ("calibrate:kws", ["calibrate"]),
         ("convert:kws", ["quantize"]),
+        ("verify:kws", ["verify"]),
         ("embed:kws", ["embed"]),
         ("archive:kws", ["archive"]),
         ("header:kws", ["header"]),
@@ -183,11 +185,12 @@ def test_each_stage_can_be_asked_for_with_what_it_needs(project: Project) -> Non
 
 
 def test_the_header_can_be_asked_for_at_once(project: Project) -> None:
-    assert project.doit("header:kws").stages == ["evaluate", "sample", "calibrate", "quantize", "embed", "header"]
+    stages = ["spec", "sample", "calibrate", "quantize", "verify", "embed", "header"]
+    assert project.doit("header:kws").stages == stages
 
 
 def test_an_output_can_be_asked_for_by_its_path(project: Project) -> None:
-    assert project.doit("build/kws/calibrated.tflite").stages == ["evaluate", "sample", "calibrate"]
+    assert project.doit("build/kws/calibrated.tflite").stages == ["spec", "sample", "calibrate"]
 
 
 def test_doit_always_runs_every_stage_and_changes_nothing(built: Project) -> None:
@@ -232,11 +235,13 @@ def test_doit_why_tells_settings_and_neither_builds_nor_writes(built: Project) -
     assert run.code == 0
     lines = {line.split()[1]: line.split(maxsplit=2)[2] for line in run.out.splitlines()}
     assert list(lines) == VERBS
-    assert lines["evaluate"] == "models/kws.py changed"
+    assert lines["spec"] == "models/kws.py changed"
     assert lines["sample"].startswith("up to date: ")
     assert lines["calibrate"].startswith("up to date: ")
     assert lines["quantize"] == "inference_input_type: int8 → float32"
-    assert {lines[verb] for verb in ("embed", "archive", "header")} == {"runs if quantize comes out different"}
+    assert {lines[verb] for verb in ("verify", "embed", "archive", "header")} == {
+        "runs if quantize comes out different"
+    }
     assert built.files() == before
 
 
@@ -265,7 +270,7 @@ def test_doit_why_of_what_was_never_built_writes_nothing(project: Project) -> No
     before = project.files()
     run = project.doit("why")
     assert run.code == 0
-    assert "kws: evaluate   no record of an earlier build\n" in run.out
+    assert "kws: spec       no record of an earlier build\n" in run.out
     assert project.files() == before
 
 
@@ -358,8 +363,8 @@ def test_a_mistake_in_a_specification_is_one_message_with_what_where_and_the_fix
     project.write(SCRIPT, f"{SPEC}{mistake}\n")
     text = failed(project)
     line = len(SPEC.splitlines()) + 1
-    log = "  log: build/kws/evaluate.log\n"
-    assert text == f"kws: evaluate failed\n  {message.format(line=line)}\n{log}"
+    log = "  log: build/kws/spec.log\n"
+    assert text == f"kws: spec failed\n  {message.format(line=line)}\n{log}"
 
 
 def test_a_traceback_is_cut_to_the_users_frames(project: Project) -> None:
@@ -490,10 +495,11 @@ def test_quantize_of_a_model_that_fails_is_a_message(project: Project) -> None:
 
 
 def test_a_stage_can_be_run_by_hand(project: Project) -> None:
-    for stage in ("evaluate", "sample", "calibrate", "convert", "embed", "archive", "header"):
+    for stage in STAGES:
         run = ours(project, "stage", stage, "kws")
         assert run.code == 0, run.err
-    sources = [f"firmware/generated/kws_model_data.{end}" for end in "hc"]
+    names = ("model_data.h", "model_data.c", "op_resolver.h", "golden.h", "golden.c")
+    sources = [f"firmware/generated/kws_{name}" for name in names]
     assert run.out.splitlines() == [*sources, "build/kws/sources.json"]
     by_hand = project.outputs()
     project.build()
@@ -504,8 +510,8 @@ def test_a_stage_by_hand_says_what_is_missing(project: Project) -> None:
     run = ours(project, "stage", "embed", "kws")
     assert run.code == 1
     assert run.err == "error: build/kws/parameters.json: is missing; run the stages before this one\n"
-    assert "there is no stage 'embedd'; use evaluate, " in ours(project, "stage", "embedd", "kws").err
-    assert "models/kwz.py" in ours(project, "stage", "evaluate", "kwz").err
+    assert "there is no stage 'embedd'; use spec, " in ours(project, "stage", "embedd", "kws").err
+    assert "models/kwz.py" in ours(project, "stage", "spec", "kwz").err
 
 
 # The Python API.

@@ -89,6 +89,7 @@ def set_to(line: str) -> str:
     return f"{SPEC}{line}\n"
 
 
+DRAWING = ["calibration", "evaluation", "training"]
 EDITS = {
     "nothing": ("", []),
     "a comment": ("# a comment", []),
@@ -97,7 +98,10 @@ EDITS = {
     "a parameter": ("spec.model_parameters['rate'] = 8000", ["parameters"]),
     "a parameter's type": ("spec.model_parameters['rate'] = Typed('int64', 16000)", ["parameters"]),
     "a new parameter": ("spec.model_parameters['gain'] = 1.5", ["parameters"]),
-    "classes, which the builder mentions": ("spec.classes.append('maybe')", ["parameters", "training"]),
+    "classes, which the builder mentions": (
+        "spec.classes.append('maybe')",
+        ["evaluation", "parameters", "training"],
+    ),
     "input type": ("spec.tflite_converter['inference_input_type'] = 'uint8'", ["converter"]),
     "output type": ("spec.tflite_converter['inference_output_type'] = 'int8'", ["converter"]),
     "float fallback": ("spec.tflite_converter['supported_ops'] += ['TFLITE_BUILTINS']", ["converter"]),
@@ -106,8 +110,8 @@ EDITS = {
     "weights": ("spec.weights = 'kws.h5'", ["graph"]),
     "input_shape": ("spec.input_shape = (4,)", ["graph"]),
     "max_samples": ("spec.tflite_converter['representative_dataset_max_samples'] = 9", ["calibration"]),
-    "generate_unquantized": ("spec.tflite_converter['generate_unquantized'] = True", []),
-    "generate_quantization_report": ("spec.tflite_converter['generate_quantization_report'] = True", []),
+    "generate_unquantized": ("spec.tflite_converter['generate_unquantized'] = True", ["report"]),
+    "generate_quantization_report": ("spec.tflite_converter['generate_quantization_report'] = True", ["report"]),
     "epochs": ("spec.epochs = 7", ["training"]),
     "batch_size": ("spec.batch_size = 7", ["training"]),
     "optimizer": ("spec.optimizer = 'sgd'", ["training"]),
@@ -115,8 +119,8 @@ EDITS = {
     "metrics": ("spec.metrics = ['mae']", ["training"]),
     "callbacks": ("spec.train_callbacks = lambda: []", ["training"]),
     "the builder": ("spec.build_model_function = lambda which: 3", ["training"]),
-    "seed": ("spec.seed = 3", ["calibration", "training"]),
-    "the dataset": ("spec.dataset = lambda subset: 3", ["calibration", "training"]),
+    "seed": ("spec.seed = 3", ["calibration", "evaluation", "training"]),
+    "the dataset": ("spec.dataset = lambda subset: 3", ["calibration", "evaluation", "training"]),
     "a generator function": (
         "spec.tflite_converter['representative_dataset'] = lambda: iter([])",
         ["calibration"],
@@ -124,6 +128,14 @@ EDITS = {
     "data_files": ("spec.data_files.append('data/a*')", []),
     "array name": ("spec.header.array_name = 'g_kws'", ["header"]),
     "section": ("spec.header.section = '.model'", ["header"]),
+    "evaluate_as": ("spec.evaluate_as = 'regressor'", ["evaluation", "parameters"]),
+    "max_accuracy_drop": ("spec.max_accuracy_drop = 0.01", ["limits"]),
+    "arena margin": ("spec.arena_margin = 0.2", ["limits"]),
+    "max_arena_bytes": ("spec.max_arena_bytes = 4096", ["limits"]),
+    "max_flash_bytes": ("spec.max_flash_bytes = 4096", ["limits"]),
+    "max_macs": ("spec.max_macs = 4096", ["limits"]),
+    "golden vectors": ("spec.golden_vectors = 0", ["verify"]),
+    "verify": ("spec.verify = False", ["verify"]),
     "directory": ("spec.header.directory = 'fw'", ["header"]),
 }
 
@@ -138,16 +150,16 @@ def test_the_facets_are_those_that_the_stages_know(take: Take) -> None:
     assert sorted(take()) == sorted(FACETS)
 
 
-def test_the_dataset_s_code_and_what_it_uses_change_calibration_and_training(take: Take) -> None:
+def test_the_dataset_s_code_and_what_it_uses_change_all_that_draw_from_it(take: Take) -> None:
     first = take()
-    assert changed(take, edited("scale(3)", "scale(4)"), first=first) == ["calibration", "training"]
-    assert changed(take, helpers=HELPERS.replace("n * 2", "n * 3"), first=first) == ["calibration", "training"]
+    assert changed(take, edited("scale(3)", "scale(4)"), first=first) == DRAWING
+    assert changed(take, helpers=HELPERS.replace("n * 2", "n * 3"), first=first) == DRAWING
     assert changed(take, helpers=f"# doubled\n{HELPERS}", first=first) == []
 
 
 def test_a_data_file_s_content_changes_calibration_and_its_date_does_not(take: Take) -> None:
     first = take()
-    assert changed(take, data="1,3\n", first=first) == ["calibration"]
+    assert changed(take, data="1,3\n", first=first) == ["calibration", "evaluation"]
     assert changed(take, data="1,2\n", first=first) == []
     assert list(first["calibration"]["data files"]) == ["data/a.csv"]
 
@@ -180,8 +192,14 @@ def test_a_float_model_has_no_calibration(take: Take) -> None:
     first = take(set_to("\n".join(lines)))
     assert first["calibration"] == {"source": "none"}
     assert first["graph"]["supported_ops"] == ["TFLITE_BUILTINS"]
-    assert changed(take, set_to("\n".join([*lines, "spec.dataset = lambda s: 5"])), first=first) == ["training"]
-    assert changed(take, set_to("\n".join([*lines, "spec.dataset = None"])), first=first) == ["training"]
+    assert changed(take, set_to("\n".join([*lines, "spec.dataset = lambda s: 5"])), first=first) == [
+        "evaluation",
+        "training",
+    ]
+    assert changed(take, set_to("\n".join([*lines, "spec.dataset = None"])), first=first) == [
+        "evaluation",
+        "training",
+    ]
 
 
 def test_every_spelling_of_a_setting_gives_the_same_facets(take: Take) -> None:

@@ -65,7 +65,7 @@ DAMAGE = st.one_of(
     ),
     operation("member", MODEL, st.sampled_from(["delete", "empty", "edit"])),
 )
-STAGE = st.sampled_from(["quantize", "evaluate", "sample", "calibrate", "convert", "embed", "archive", "header"])
+STAGE = st.sampled_from(["quantize", "spec", "sample", "calibrate", "convert", "embed", "archive", "header"])
 TARGET = st.builds("{}:{}".format, STAGE, MODEL)
 SIGNAL = st.sampled_from(["SIGKILL", "SIGKILL group", "SIGTERM", "SIGTERM group", "SIGINT group"])
 
@@ -109,7 +109,7 @@ KNOWN: dict[str, list[Round]] = {
         ([("kill", "SIGKILL", 350, "-n", "4", "-P", "process")], ()),
         ([("forget", "-a"), ("kill", "SIGTERM", 500, "-n", "4", "-P", "process")], ()),
     ],
-    "data edited between evaluate and sample, and reverted": [
+    "data edited between spec and sample, and reverted": [
         ([], ()),
         ([("edit", "", "points", 1), ("during", ("edit", "", "extra", 1), 550, "slow-load", "after")], ()),
     ],

@@ -186,7 +186,7 @@ def test_a_specification_edited_while_it_is_run_is_run_again_by_the_next_build(p
     out, err = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 0, out + err
     run = project.build()
-    assert set(run.stages) == {"evaluate", "embed", "archive", "header"}
+    assert set(run.stages) == {"spec", "embed", "archive", "header"}
     assert run.why("embed") == "version: 1 → 2"
     assert project.build().out == UP_TO_DATE
 
@@ -197,7 +197,7 @@ def test_a_specification_edited_while_it_is_run_is_run_again_by_the_next_build(p
 def test_a_specification_with_the_same_size_and_time_but_other_content_is_noticed(built: Project) -> None:
     built.build()
     rewrite(built.path(SCRIPT), b"version=1", b"version=2")
-    assert set(built.build().stages) == {"evaluate", "embed", "archive", "header"}
+    assert set(built.build().stages) == {"spec", "embed", "archive", "header"}
 
 
 def test_weights_with_the_same_size_and_time_but_other_content_are_noticed(project: Project) -> None:
@@ -285,7 +285,7 @@ def tasks_in(path: Path) -> set[str]:
     """Return the tasks that a journal knows the whole state of."""
     found = Journal(str(path))
     names = [
-        *(f"{task}:kws" for task in (*FROM_CALIBRATE, "convert", "evaluate", "sample")),
+        *(f"{task}:kws" for task in (*FROM_CALIBRATE, "convert", "spec", "sample")),
         "quantize",
         "_session",
     ]
@@ -446,7 +446,7 @@ def test_parallel_builds_do_each_stage_once_and_give_the_same_bytes(
     assert project.build().out == "4 models are up to date\n"
     project.edit("models/b.py", "version=1", "version=2")
     run = project.build("-n", "4", *kind)
-    assert set(run.ran) == {f"b:{stage}" for stage in ("evaluate", "embed", "archive", "header")}
+    assert set(run.ran) == {f"b:{stage}" for stage in ("spec", "embed", "archive", "header")}
     assert run.why("embed") == "version: 1 → 2"
 
 
@@ -482,7 +482,7 @@ def test_a_crash_fails_one_stage_and_the_other_models_are_built(
     assert "build/kws/sample.log" in run.out
     assert "Traceback" not in run.out + run.err
     assert {name for name in run.ran if not name.startswith("kws:")} == {
-        f"{model}:{stage}" for model in "az" for stage in ("evaluate", "sample", *FROM_CALIBRATE)
+        f"{model}:{stage}" for model in "az" for stage in ("spec", "sample", *FROM_CALIBRATE)
     }
     assert project.path("firmware/generated/z_model_data.c").exists()
     assert not project.path("build/kws/samples.npz").exists()
@@ -505,11 +505,11 @@ def test_a_failing_specification_leaves_the_former_outputs(built: Project, mista
     built.write(SCRIPT, f"{good}\n{mistake}\n")
     run = built.doit("quantize")
     assert run.code not in (0, 3)
-    assert "kws: evaluate failed\n" in run.out
+    assert "kws: spec failed\n" in run.out
     assert SCRIPT in run.out
     assert built.outputs() == before
     built.write(SCRIPT, good)
-    assert set(built.build().stages) <= {"evaluate"}
+    assert set(built.build().stages) <= {"spec"}
     assert tasks_in(built.path(JOURNAL)) == journal
     assert built.outputs() == before
 
@@ -581,7 +581,7 @@ def test_a_specification_may_spell_paths_in_any_way(project: Project, form: str)
     project.write("best.keras", "others")
     assert set(project.build().stages) == FROM_CALIBRATE
     project.write("data/points.csv", "2")
-    assert set(project.build().stages) == {"evaluate", "sample"}
+    assert set(project.build().stages) == {"spec", "sample"}
 
 
 def test_an_absolute_build_directory_outside_of_the_project_works(project: Project, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from conftest import DODO, Project
-from doit_tflm import archive, header, keras_io, parameters, tflite
+from doit_tflm import archive, c_text, keras_io, parameters, tflite
 from doit_tflm.script import loaded
 
 pytestmark = pytest.mark.slow
@@ -100,7 +100,7 @@ def test_the_sine_is_as_close_as_readme_says(reference: Project, tmp_path: Path)
 def test_the_model_is_the_same_in_build_archive_header_and_readme(reference: Project, name: str) -> None:
     data = reference.path(f"build/{name}/{name}.tflite").read_bytes()
     assert archive.read_member(reference.path(f"models/{name}.mltk.zip"), f"{name}.tflite") == data
-    source = reference.path(f"firmware/generated/{header.file_stem(name)}.c").read_text()
+    source = reference.path(f"firmware/generated/{c_text.file_stem(name)}.c").read_text()
     digits = re.findall(r"0x([0-9a-f]{2})\b", source.partition("= {")[2].partition("}")[0])
     assert bytes.fromhex("".join(digits)) == data
     assert len(data) / 1000 == pytest.approx(readme_row(name)[2], rel=0.05)

@@ -15,10 +15,10 @@ import pytest
 from conftest import SPEC, Project, Run
 from doit_tflm import archive, stages
 
-ALL = {"evaluate", "sample", "calibrate", "quantize", "embed", "archive", "header"}
-FROM_CALIBRATE = ALL - {"evaluate", "sample"}
+ALL = {"spec", "sample", "calibrate", "quantize", "verify", "embed", "archive", "header"}
+FROM_CALIBRATE = ALL - {"spec", "sample"}
 FROM_QUANTIZE = FROM_CALIBRATE - {"calibrate"}
-FROM_EMBED = FROM_QUANTIZE - {"quantize"}
+FROM_EMBED = FROM_QUANTIZE - {"quantize", "verify"}
 UP_TO_DATE = "1 model is up to date\n"
 
 SCRIPT = "models/kws.py"
@@ -135,22 +135,22 @@ def test_a_build_from_nothing_over_an_archive_that_holds_the_model_makes_the_sam
     ],
     ids=["comment", "docstring", "comment in the dataset", "docstring of the dataset"],
 )
-def test_a_comment_or_docstring_only_evaluates(built: Project, old: str, new: str) -> None:
+def test_a_comment_or_docstring_only_reads_the_spec(built: Project, old: str, new: str) -> None:
     done = edited(built, old, new)
-    assert done.ran == {"evaluate"}
-    assert done.why("evaluate") == "models/kws.py changed"
+    assert done.ran == {"spec"}
+    assert done.why("spec") == "models/kws.py changed"
     assert done.changed == set()
 
 
-def test_blank_lines_only_evaluate(built: Project) -> None:
+def test_blank_lines_only_read_the_spec(built: Project) -> None:
     done = edited(built, "\n\ndef load", "\n\n\n\n\ndef load")
-    assert done.ran == {"evaluate"}
+    assert done.ran == {"spec"}
     assert done.changed == set()
 
 
-def test_another_spelling_of_the_same_settings_only_evaluates(built: Project) -> None:
+def test_another_spelling_of_the_same_settings_only_reads_the_spec(built: Project) -> None:
     done = edited(built, '["inference_input_type"] = "int8"', '["inference_input_type"] = np.int8')
-    assert done.ran == {"evaluate"}
+    assert done.ran == {"spec"}
     assert done.changed == set()
 
 
@@ -167,17 +167,17 @@ def test_another_spelling_of_the_same_settings_only_evaluates(built: Project) ->
     ],
     ids=["epochs", "batch size", "optimizer", "callbacks"],
 )
-def test_a_training_setting_only_evaluates(built: Project, new: str) -> None:
+def test_a_training_setting_only_reads_the_spec(built: Project, new: str) -> None:
     done = edited(built, "my_model.epochs = 3", new)
-    assert done.ran == {"evaluate"}
+    assert done.ran == {"spec"}
     assert done.changed == {"build/kws/training.json"}
 
 
-def test_the_model_builders_code_only_evaluates(project: Project) -> None:
+def test_the_model_builders_code_only_reads_the_spec(project: Project) -> None:
     project.write(SCRIPT, SPEC + BUILDER)
     project.build()
     done = edited(project, "[spec.epochs, 1]", "[spec.epochs, 2]")
-    assert done.ran == {"evaluate"}
+    assert done.ran == {"spec"}
     assert done.changed == {"build/kws/training.json"}
 
 
@@ -189,7 +189,7 @@ def test_the_model_builders_code_only_evaluates(project: Project) -> None:
 def test_an_input_or_output_type_quantizes_again_without_calibrating(built: Project, side: str, kind: str) -> None:
     key = f"inference_{side}_type"
     done = edited(built, f'"{key}"] = "int8"', f'"{key}"] = "{kind}"')
-    assert done.ran == {"evaluate", *FROM_QUANTIZE}
+    assert done.ran == {"spec", *FROM_QUANTIZE}
     assert done.why("quantize") == f"{key}: int8 → {kind}"
     assert done.changed_model
     assert done.changed_sources
@@ -200,13 +200,13 @@ def test_a_float_fallback_quantizes_again_without_calibrating(built: Project) ->
     before = built.outputs()
     settings = '\nmy_model.tflite_converter["supported_ops"] = ["TFLITE_BUILTINS_INT8", "TFLITE_BUILTINS"]'
     done = edited(built, "my_model.epochs = 3", f"my_model.epochs = 3{settings}")
-    assert done.ran == {"evaluate", *FROM_QUANTIZE}
+    assert done.ran == {"spec", *FROM_QUANTIZE}
     assert done.why("quantize") == (
         "supported_ops: [TFLITE_BUILTINS_INT8] → [TFLITE_BUILTINS, TFLITE_BUILTINS_INT8]"
     )
     assert done.changed_model
     back = edited(built, settings, "")
-    assert back.ran == {"evaluate", *FROM_QUANTIZE}
+    assert back.ran == {"spec", *FROM_QUANTIZE}
     assert built.outputs() == before
 
 
@@ -216,7 +216,7 @@ def test_a_setting_of_the_float_graph_calibrates_again_without_sampling(built: P
         "my_model.epochs = 3",
         'my_model.epochs = 3\nmy_model.tflite_converter["allow_custom_ops"] = True',
     )
-    assert done.ran == {"evaluate", *FROM_CALIBRATE}
+    assert done.ran == {"spec", *FROM_CALIBRATE}
     assert done.why("calibrate") == "allow_custom_ops: false → true"
     assert done.changed_model
     assert "build/kws/samples.npz" not in done.changed
@@ -236,7 +236,7 @@ def test_fewer_samples_redo_everything(built: Project) -> None:
 def test_a_limit_above_what_there_is_samples_and_stops(built: Project) -> None:
     assert edited(built, 'max_samples"] = 20', 'max_samples"] = 40').ran == ALL
     done = edited(built, 'max_samples"] = 40', 'max_samples"] = 400')
-    assert done.ran == {"evaluate", "sample"}
+    assert done.ran == {"spec", "sample"}
     assert done.changed == {"build/kws/calibration.json"}
 
 
@@ -254,7 +254,7 @@ def test_the_datasets_code_redoes_everything(built: Project, old: str, new: str)
 
 def test_code_that_gives_equal_samples_stops_the_wave(built: Project) -> None:
     done = edited(built, "x.sum(axis=1)", "x.sum(axis=1) + 0.0")
-    assert done.ran == {"evaluate", "sample"}
+    assert done.ran == {"spec", "sample"}
     assert "build/kws/samples.npz" not in done.changed
     assert not done.changed_model
 
@@ -270,7 +270,7 @@ def test_a_generator_function_counts_by_its_code(project: Project) -> None:
     assert done.ran == ALL
     assert done.why("sample") == "dataset code changed"
     assert done.changed_model
-    assert edited(project, "range(31)", "range(0, 31)").ran == {"evaluate", "sample"}
+    assert edited(project, "range(31)", "range(0, 31)").ran == {"spec", "sample"}
 
 
 @pytest.fixture
@@ -282,9 +282,9 @@ def with_data(project: Project) -> Project:
     return project
 
 
-def test_a_data_file_that_the_dataset_opens_redoes_everything_but_evaluate(with_data: Project) -> None:
+def test_a_data_file_that_the_dataset_opens_redoes_everything_but_spec(with_data: Project) -> None:
     done = edited(with_data, "7,8,9,10", "7,8,9,11", "data/points.csv")
-    assert done.ran == ALL - {"evaluate"}
+    assert done.ran == ALL - {"spec"}
     assert done.why("sample") == "data/points.csv changed"
     assert done.changed_model
 
@@ -300,7 +300,7 @@ def test_a_data_file_outside_of_the_project_counts_as_well(project: Project) -> 
     project.write(SCRIPT, CSV_SPEC.replace("data/points.csv", "../shared/points.csv"))
     project.build()
     done = edited(project, "7,8,9,10", "7,8,9,11", "../shared/points.csv")
-    assert done.ran == ALL - {"evaluate"}
+    assert done.ran == ALL - {"spec"}
 
 
 def test_a_named_data_file_redoes_everything(project: Project) -> None:
@@ -309,11 +309,11 @@ def test_a_named_data_file_redoes_everything(project: Project) -> None:
     project.build()
     done = edited(project, "7,8,9,10", "7,8,9,11", "data/points.csv")
     assert done.ran == ALL
-    assert done.why("evaluate") == "data/points.csv changed"
+    assert done.why("spec") == "data/points.csv changed"
     assert done.why("sample").startswith("data/points.csv changed")
     done = Rebuild(project, lambda: project.write("data/more.csv", CSV))
-    assert done.ran == {"evaluate", "sample"}, "equal samples stop the wave"
-    assert done.why("evaluate") == "other files match data/*.csv"
+    assert done.ran == {"spec", "sample"}, "equal samples stop the wave"
+    assert done.why("spec") == "other files match data/*.csv"
 
 
 def test_a_named_data_file_counts_though_python_does_not_see_it_read(project: Project) -> None:
@@ -335,14 +335,14 @@ def test_a_named_data_file_counts_though_python_does_not_see_it_read(project: Pr
     assert done.changed_model
 
 
-def test_a_file_that_the_script_itself_reads_evaluates_and_redoes_what_it_changes(project: Project) -> None:
-    project.write("labels.txt", "no yes")
-    project.write(SCRIPT, SPEC.replace('["no", "yes"]', 'open("labels.txt").read().split()'))
+def test_a_file_that_the_script_itself_reads_counts_and_redoes_what_it_changes(project: Project) -> None:
+    project.write("labels.txt", "no yes on off")
+    project.write(SCRIPT, SPEC.replace('["no", "yes", "on", "off"]', 'open("labels.txt").read().split()'))
     project.build()
-    done = edited(project, "no yes", "no yes maybe", "labels.txt")
-    assert done.ran >= {"evaluate", *FROM_EMBED}
-    assert done.ran <= {"evaluate", "sample", *FROM_EMBED}, "samples may be drawn again, but come out equal"
-    assert done.why("embed") == "classes: [no, yes] → [no, yes, maybe]"
+    done = edited(project, "off", "up", "labels.txt")
+    assert done.ran >= {"spec", *FROM_EMBED}
+    assert done.ran <= {"spec", "sample", *FROM_EMBED}, "samples may be drawn again, but come out equal"
+    assert done.why("embed") == "classes: [no, yes, on, off] → [no, yes, on, up]"
 
 
 HELPER = "def scale():\n    return 1.0\n\n\ndef unused():\n    return 1.0\n"
@@ -357,7 +357,7 @@ def test_a_helper_module_that_the_dataset_uses_redoes_everything(project: Projec
     project.build()
     done = edited(project, "def scale():\n    return 1.0", "def scale():\n    return 2.0", helper)
     assert done.ran == ALL
-    assert done.why("evaluate") == f"{helper} changed"
+    assert done.why("spec") == f"{helper} changed"
     assert "dataset code changed" in done.why("sample")
     assert done.changed_model
 
@@ -377,7 +377,7 @@ def test_what_the_dataset_does_not_use_of_a_helper_module_changes_no_output(
     project.write(SCRIPT, HELPED)
     project.build()
     done = edited(project, old, new, "helper.py")
-    assert {"evaluate"} <= done.ran <= {"evaluate", "sample"}
+    assert {"spec"} <= done.ran <= {"spec", "sample"}
     assert not done.changed - {"build/kws/training.json"}
 
 
@@ -439,7 +439,7 @@ def test_an_archive_rewritten_with_the_same_weights_redoes_nothing(built: Projec
     [
         ('description="a test model"', 'description="b"', "description: a test model → b"),
         ("version=1", "version=2", "version: 1 → 2"),
-        ('["no", "yes"]', '["no", "yes", "maybe"]', "classes: [no, yes] → [no, yes, maybe]"),
+        ('"off"]', '"up"]', "classes: [no, yes, on, off] → [no, yes, on, up]"),
         ('"volume_db"] = 5.0', '"volume_db"] = 6.0', "volume_db: 5.0 → 6.0"),
     ],
     ids=["description", "version", "classes", "parameter"],
@@ -448,7 +448,7 @@ def test_editing_the_description_or_a_parameter_does_not_requantize(
     built: Project, old: str, new: str, why: str
 ) -> None:
     done = edited(built, old, new)
-    assert done.ran == {"evaluate", *FROM_EMBED}
+    assert done.ran == {"spec", *FROM_EMBED}
     assert done.why("embed") == why
     assert done.changed_model
     assert done.changed_sources
@@ -457,11 +457,11 @@ def test_editing_the_description_or_a_parameter_does_not_requantize(
 
 def test_a_new_parameter_and_another_type_of_it_embed_again(built: Project) -> None:
     done = edited(built, '"volume_db"] = 5.0', '"volume_db"] = 5')
-    assert done.ran == {"evaluate", *FROM_EMBED}
+    assert done.ran == {"spec", *FROM_EMBED}
     assert "volume_db: " in done.why("embed")
     line = '\nmy_model.model_parameters["gain"] = 2'
     done = edited(built, "my_model.epochs = 3", "my_model.epochs = 3" + line)
-    assert done.ran == {"evaluate", *FROM_EMBED}
+    assert done.ran == {"spec", *FROM_EMBED}
     assert "gain: none → 2" in done.why("embed")
 
 
@@ -470,7 +470,7 @@ def test_a_new_parameter_and_another_type_of_it_embed_again(built: Project) -> N
 )
 def test_names_in_the_c_sources_only_write_the_c_sources(built: Project, attribute: str, value: str) -> None:
     done = edited(built, "my_model.epochs = 3", f'my_model.epochs = 3\nmy_model.header.{attribute} = "{value}"')
-    assert done.ran == {"evaluate", "header"}
+    assert done.ran == {"spec", "header"}
     assert done.why("header") == f'{attribute}: "" → {value}'
     assert done.changed_sources
     assert not done.changed_model
@@ -479,7 +479,7 @@ def test_names_in_the_c_sources_only_write_the_c_sources(built: Project, attribu
 def test_another_header_directory_moves_the_c_sources(built: Project) -> None:
     sources = {path.name: path.read_bytes() for path in built.path("firmware/generated").iterdir()}
     done = edited(built, "my_model.epochs = 3", 'my_model.epochs = 3\nmy_model.header.directory = "firmware/src"')
-    assert done.ran == {"evaluate", "header"}
+    assert done.ran == {"spec", "header"}
     assert {path.name: path.read_bytes() for path in built.path("firmware/src").iterdir()} == sources
     assert not list(built.path("firmware/generated").glob("*"))
 
@@ -505,8 +505,8 @@ def test_c_sources_that_were_edited_stay_when_their_directory_is_no_longer_used(
 # Outputs that were harmed: one model for each output, so that each test is one build.
 
 OUTPUTS = {
-    "a": ("evaluate", "build/a/calibration.json"),
-    "b": ("evaluate", "build/b/training.json"),
+    "a": ("spec", "build/a/calibration.json"),
+    "b": ("spec", "build/b/training.json"),
     "c": ("sample", "build/c/samples.npz"),
     "d": ("calibrate", "build/d/calibrated.tflite"),
     "e": ("quantize", "build/e/quantized.tflite"),
@@ -597,13 +597,13 @@ def upgraded(project: Project, package: str) -> dict[str, str]:
 
 def test_a_tensorflow_upgrade_calibrates_and_quantizes_again_without_sampling(built: Project) -> None:
     done = Rebuild(built, lambda: None, **upgraded(built, "tensorflow"))
-    assert done.ran == {"evaluate", "calibrate", "quantize", "header"}, "the C sources name the version"
-    for stage in ("evaluate", "calibrate", "quantize"):
+    assert done.ran == {"spec", "calibrate", "quantize", "header"}, "the C sources name the version"
+    for stage in ("spec", "calibrate", "quantize"):
         assert done.why(stage).startswith("tensorflow: ")
         assert done.why(stage).endswith(" → 99.0")
     assert not done.changed_model
     back = Rebuild(built, lambda: None)
-    assert back.ran == {"evaluate", "calibrate", "quantize", "header"}
+    assert back.ran == {"spec", "calibrate", "quantize", "header"}
 
 
 def test_an_upgrade_of_a_package_that_the_script_uses_samples_again(project: Project) -> None:
@@ -612,7 +612,7 @@ def test_an_upgrade_of_a_package_that_the_script_uses_samples_again(project: Pro
     )
     project.build()
     done = Rebuild(project, lambda: None, **upgraded(project, "flatbuffers"))
-    assert done.ran == {"evaluate", "sample"}
+    assert done.ran == {"spec", "sample"}
     assert done.why("sample").startswith("flatbuffers: ")
     assert done.why("sample").endswith(" → 99.0")
 
@@ -777,11 +777,11 @@ def test_an_archive_that_appears_later_gets_its_model(project: Project) -> None:
     assert archive.read_member(project.path(WEIGHTS), "kws.tflite") is not None
 
 
-def test_a_script_that_is_edited_between_evaluate_and_sample_is_sampled_again(
+def test_a_script_that_is_edited_between_spec_and_sample_is_sampled_again(
     project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(project.root)
-    stages.evaluate(SCRIPT, "build/kws")
+    stages.specify(SCRIPT, "build/kws")
     assert SCRIPT not in stages.sample(SCRIPT, "build/kws")["inputs"]
     project.edit(SCRIPT, "SCALE = 1.0", "SCALE = 7.0")
     found = stages.sample(SCRIPT, "build/kws")
@@ -800,7 +800,7 @@ def test_a_helper_whose_name_begins_with_an_underscore_is_no_model(project: Proj
     project.write(SCRIPT, SPEC.replace("SCALE = 1.0", "from _common import SCALE"))
     project.build()
     done = Rebuild(project, lambda: project.write("models/_common.py", "SCALE = 3.0\n"))
-    assert {"evaluate", "sample", "calibrate"} <= done.ran
+    assert {"spec", "sample", "calibrate"} <= done.ran
 
 
 def test_numpy_numbers_in_a_list_are_parameters_like_others(project: Project) -> None:

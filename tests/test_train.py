@@ -181,6 +181,6 @@ def build(spec):
     assert project.build().stages == ["calibrate"], "in a worker that has not run the script"
     project.edit("models/twice.py", "x * 2.0", "x * 9.0")
     run = project.build()
-    assert {"evaluate", "calibrate", "quantize", "header"} <= set(run.stages)
+    assert {"spec", "calibrate", "quantize", "header"} <= set(run.stages)
     assert "sample" not in run.stages
     assert run.why("calibrate") == "models/twice.py changed"

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import importlib
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from doit_tflm._version import __version__
 from doit_tflm.errors import UserError
+
+if TYPE_CHECKING:
+    from doit_tflm.actions import Stage
 
 __all__ = ["main"]
 
@@ -19,8 +23,6 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
-
-STAGES = ("evaluate", "sample", "calibrate", "convert", "embed", "archive", "header")
 
 Model = Annotated[str, typer.Argument(help="A model's name, specification script or archive.")]
 
@@ -54,7 +56,7 @@ def quantize(model: Model) -> None:
 
 @app.command()
 def stage(
-    name: Annotated[str, typer.Argument(metavar="STAGE", help=f"One of {', '.join(STAGES)}.")],
+    name: Annotated[str, typer.Argument(metavar="STAGE", help="As `doit list` names it, e.g. calibrate.")],
     model: Annotated[str, typer.Argument(help="A model's name.")],
 ) -> None:
     """Run one stage by hand, without doit: its output comes to the terminal, and nothing is recorded.
@@ -63,27 +65,32 @@ def stage(
     """
     from doit_tflm.config import read_config
     from doit_tflm.lock import BuildLock
-    from doit_tflm.stages import by_hand
+    from doit_tflm.tasks import stages
 
-    if name not in STAGES:
-        raise UserError(f"there is no stage {name!r}", fix=f"use {', '.join(STAGES)}")
     config = read_config()
+    found = {one.task.partition(":")[0]: one for one in stages(f"{config.models_dir}/{model}.py", config)}
+    if name not in found:
+        raise UserError(f"there is no stage {name!r}", fix=f"use {', '.join(found)}")
     lock = BuildLock(Path(f"{config.journal}.lock"))
     lock.acquire()
-    result = by_hand(
-        name,
-        script=f"{config.models_dir}/{model}.py",
-        directory=f"{config.build_dir}/{model}",
-        model=model,
-        archive_path=f"{config.models_dir}/{model}.mltk.zip",
-        header_dir=config.header_dir,
-        converter=config.converter,
-    )
+    result = _by_hand(found[name])
     lock.release()
     for note in result["notes"]:
         typer.echo(f"warning: {note}", err=True)
-    for path in result["outputs"]:
-        typer.echo(path)
+    for line in [*result.get("says", ()), *result["outputs"]]:
+        typer.echo(line)
+
+
+def _by_hand(found: Stage) -> dict[str, Any]:
+    """Call a stage's function in this process."""
+    from doit_tflm.observe import input_file
+
+    module, function = found.call.split(":")
+    try:
+        result: dict[str, Any] = getattr(importlib.import_module(module), function)(**found.arguments)
+    except FileNotFoundError as error:
+        raise UserError("is missing", input_file(str(error.filename)), "run the stages before this one") from None
+    return result
 
 
 def main() -> None:

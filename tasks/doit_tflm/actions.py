@@ -46,6 +46,8 @@ class Stage:
     expected : tuple of str
         Outputs that it will have unless the specification says otherwise: what doit takes for its targets, beside
         `outputs`, until it has run.
+    unlisted : tuple of str
+        Inputs that are no file_deps of doit's: the task comes after them for another reason.
     """
 
     task: str
@@ -58,6 +60,7 @@ class Stage:
     log: str
     facets: tuple[str, ...] = ()
     expected: tuple[str, ...] = ()
+    unlisted: tuple[str, ...] = ()
 
 
 def close_workers() -> None:

@@ -15,6 +15,10 @@ if TYPE_CHECKING:
 __all__ = ["Why"]
 
 
+_ASIDE = ("accuracy", "results", "report", "train")
+"""Stages that are no part of ``doit quantize``, unless the specification asks for them."""
+
+
 class Why(DoitCmdBase):  # type: ignore[misc]  # doit has no types
     """The command; doit finds it by its entry point."""
 
@@ -52,16 +56,17 @@ class Why(DoitCmdBase):  # type: ignore[misc]  # doit has no types
 
         facets: dict[str, str] = {}
         ahead = ""
+        asked = self.dep_manager.get_values(f"spec:{model}").get("task_dep", [])
         for task, check in stages:
-            if task.name.startswith("train:"):
+            if task.name.partition(":")[0] in _ASIDE and task.name not in asked:
                 continue
             check.setup(self.dep_manager, {})
             stale = not check.would_be_current(task, facets)
             if stale:
                 text = why(check)
-                if check.stage.verb == "evaluate":
+                if check.stage.verb == "spec":
                     facets = _preview(check)
-                ahead = check.stage.verb if check.stage.verb != "evaluate" else ahead
+                ahead = check.stage.verb if check.stage.verb != "spec" else ahead
             elif ahead:
                 text = f"runs if {ahead} comes out different"
             else:

@@ -13,7 +13,18 @@ from doit_tflm.files import normalise
 
 __all__ = ["FACETS", "Config", "read_config"]
 
-FACETS = ("calibration", "converter", "graph", "header", "parameters", "training")
+FACETS = (
+    "calibration",
+    "converter",
+    "evaluation",
+    "graph",
+    "header",
+    "limits",
+    "parameters",
+    "report",
+    "training",
+    "verify",
+)
 """What a specification is split into: see `doit_tflm.facets`."""
 
 

@@ -42,6 +42,9 @@ class Converter(Protocol):
     def quantize(self, calibrated: bytes, settings: Mapping[str, Any]) -> bytes:
         """Return the quantized model."""
 
+    def predict(self, model: LoadedModel, inputs: list[NDArray[np.generic]]) -> list[NDArray[np.generic]]:
+        """Run the trained model: arrays of shape (samples, *shape without the batch), in and out."""
+
 
 class TensorFlowConverter:
     """The installed TensorFlow's ``TFLiteConverter``."""
@@ -112,6 +115,32 @@ class TensorFlowConverter:
             )
         except (ValueError, RuntimeError) as error:
             raise _refusal(error) from error
+
+    def predict(self, model: LoadedModel, inputs: list[NDArray[np.generic]]) -> list[NDArray[np.generic]]:
+        """Run a model on samples, one by one, as the quantized model is run.
+
+        Parameters
+        ----------
+        model : LoadedModel
+            The trained model.
+        inputs : list of ndarray
+            For each input, shape (samples, *input shape).
+
+        Returns
+        -------
+        list of ndarray
+            For each output, shape (samples, *output shape).
+        """
+        import numpy as np
+        import tensorflow as tf
+
+        rows = []
+        for number in range(len(inputs[0])):
+            given = [tf.constant(array[number : number + 1]) for array in inputs]
+            rows.append([output.numpy() for output in tf.nest.flatten(model.function(*given))])
+            if number % 16 == 0:
+                progress("running Keras", number, len(inputs[0]))
+        return [np.concatenate([row[place] for row in rows]) for place in range(len(rows[0]))]
 
 
 def converter_named(name: str) -> tuple[Converter, dict[str, str | None]]:

@@ -133,8 +133,8 @@ class StageCheck(UptodateCalculator):  # type: ignore[misc]
     ----------
     reasons : list of str
         Why the stage must run, as found by the last check.
-    notes : list of str
-        Warnings of the last run.
+    notes, says : list of str
+        Warnings and results of the last run.
     """
 
     __signature__ = Signature([Parameter("task", Parameter.POSITIONAL_OR_KEYWORD)])
@@ -146,10 +146,12 @@ class StageCheck(UptodateCalculator):  # type: ignore[misc]
         self._at_load = at_load
         self.reasons: list[str] = []
         self.notes: list[str] = []
+        self.says: list[str] = []
 
     def __call__(self, task: Any) -> bool:
         """Compare the record of the last success with what is there, and prepare the next record."""
         record = self.get_val(task.name, "_values_:") or _NO_RECORD
+        self.says = record.get("says", [])
         seen = view()
         self.reasons = reasons(record, self.stage.inputs, self.stage.outputs, seen.__getitem__)
         if self.reasons or record is not self._at_load:
@@ -192,16 +194,17 @@ class StageCheck(UptodateCalculator):  # type: ignore[misc]
         before: Mapping[str, str | None],
         facets: dict[str, Any],
     ) -> dict[str, Any]:
-        """Return what to remember of a run that succeeded.
+        """Return what to remember of a run that succeeded, beside what else it returned.
 
         An input that was written meanwhile is remembered as unknown: what the run read of it cannot be told.
         """
         result = task.values
-        self.notes = result.pop("notes")
+        self.notes, self.says = result.pop("notes"), result.get("says", [])
         outputs = result.pop("outputs")
         inputs = {key: before[key] if seen.unmoved(key) else None for key in self.stage.inputs}
         inputs = {**result.pop("inputs"), **inputs}
-        task.file_dep = {key for key in inputs if is_path(key) and Path(key).is_file()}
+        paths = {key for key in inputs if is_path(key) and Path(key).is_file()}
+        task.file_dep = paths - {*self.stage.unlisted}
         return {"inputs": inputs, "outputs": outputs, "facets": facets}
 
     def __repr__(self) -> str:
@@ -213,5 +216,6 @@ class StageCheck(UptodateCalculator):  # type: ignore[misc]
         It may have been another build's, which this one waited for after it had loaded the tasks.
         """
         paths = {key for key in (*self.stage.inputs, *record.get("inputs", ())) if is_path(key)}
+        paths -= {*self.stage.unlisted}
         task.file_dep = {path for path in paths if path in self.stage.inputs or Path(path).is_file()}
         task.targets = [key for key in record.get("outputs", self.stage.outputs) if is_path(key)]

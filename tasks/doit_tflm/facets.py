@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping
 from typing import Any
 
 from doit_tflm.errors import UserError
@@ -18,7 +19,16 @@ from doit_tflm.parameters import Typed, decode_typed, encode
 from doit_tflm.script import Script
 from doit_tflm.spec import ModelSpec
 
-__all__ = ["calibration", "canonical_json", "data_files", "facets", "training", "typed_parameters"]
+__all__ = [
+    "asked_for",
+    "calibration",
+    "canonical_json",
+    "data_files",
+    "evaluation",
+    "facets",
+    "training",
+    "typed_parameters",
+]
 
 _QUANTIZE = ("inference_input_type", "inference_output_type", "supported_ops")
 """Settings that only the second stage of quantization reads."""
@@ -29,7 +39,7 @@ _ELSEWHERE = (
     "generate_quantization_report",
 )
 """Settings that no conversion reads."""
-RESERVED = ("name", "version", "classes", "hash", "date")
+RESERVED = ("name", "version", "classes", "hash", "date", "runtime_memory_size")
 
 
 def canonical_json(value: Any) -> bytes:
@@ -51,13 +61,23 @@ def facets(script: Script) -> dict[str, dict[str, Any]]:
         return {
             "calibration": calibration(spec, script.path),
             "converter": _converter(spec),
+            "evaluation": evaluation(spec, script.path),
             "graph": _graph(spec),
             "header": _header(spec),
+            "limits": _limits(spec),
             "parameters": _parameters(spec),
+            "report": _report(spec),
             "training": training(spec, script.path),
+            "verify": {"verify": spec.verify, "golden_vectors": spec.golden_vectors},
         }
     except UserError as error:
         raise error.at(script.path) from None
+
+
+def asked_for(found: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Return the tasks that a model with these facets must wait for, though no file of theirs goes into it."""
+    gated = found["limits"]["max_accuracy_drop"] is not None
+    return ["accuracy"] * gated + ["report"] * any(found["report"].values())
 
 
 def _converter(spec: ModelSpec) -> dict[str, Any]:
@@ -126,6 +146,7 @@ def _parameters(spec: ModelSpec) -> dict[str, Any]:
     plain = {key: value.value if isinstance(value, Typed) else value for key, value in given.items()}
     return {
         "description": spec.description,
+        "evaluate_as": spec.evaluate_as,
         "parameters": {key: _plain(value) for key, value in plain.items()},
         "types": types,
     }
@@ -188,6 +209,36 @@ def training(spec: ModelSpec, where: str) -> dict[str, Any]:
         return {**plain, **{key: _digest_of(value, where) for key, value in used.items()}}
     except UserError as error:
         return {**plain, "cannot train": str(error)}
+
+
+def evaluation(spec: ModelSpec, where: str) -> dict[str, Any]:
+    """Return what an evaluation reads; as for `training`, an error is kept for when it is asked for."""
+    plain = {"evaluate_as": spec.evaluate_as, "classes": spec.classes, "seed": spec.seed}
+    if spec.dataset is None:
+        return {**plain, "cannot evaluate": f"{where}: has no dataset; set it to a function that returns (x, y)"}
+    try:
+        found = fingerprint(spec.dataset, os.getcwd(), where)
+        files = {path: digest_file(path) for path in data_files(spec)}
+    except UserError as error:
+        return {**plain, "cannot evaluate": str(error)}
+    return {**plain, "dataset code": found.digest, "packages": found.packages(), "data files": files}
+
+
+def _limits(spec: ModelSpec) -> dict[str, Any]:
+    """Return what the finished model is held to."""
+    return {
+        "arena_margin": float(spec.arena_margin),
+        "max_accuracy_drop": spec.max_accuracy_drop,
+        "max_arena_bytes": spec.max_arena_bytes,
+        "max_flash_bytes": spec.max_flash_bytes,
+        "max_macs": spec.max_macs,
+    }
+
+
+def _report(spec: ModelSpec) -> dict[str, Any]:
+    """Return what is made beside the model."""
+    settings = spec.tflite_converter.canonical()
+    return {key: settings[key] for key in ("generate_quantization_report", "generate_unquantized")}
 
 
 def _digest_of(value: Any, where: str) -> str:

@@ -37,12 +37,15 @@ class Reporter(ConsoleReporter):  # type: ignore[misc]  # doit has no types
         self._ran = 0
         self._failed = False
         self._models: set[str] = set()
+        self._notes: set[str] = set()
+        self._evaluates = False
         self._display: _Display | None = None
         self.failures: list[dict[str, Any]]
 
     def initialize(self, tasks: dict[str, Any], selected_tasks: list[str]) -> None:
         """Say so if there is nothing that could be built."""
         super().initialize(tasks, selected_tasks)
+        self._evaluates = any(name.partition(":")[0] == "evaluate" for name in selected_tasks)
         if not any(check_of(task) for task in tasks.values()):
             self.write("there are no models: write a specification, models/NAME.py\n")
 
@@ -62,6 +65,8 @@ class Reporter(ConsoleReporter):  # type: ignore[misc]  # doit has no types
         check = check_of(task)
         if check is not None:
             self._models.add(check.stage.model)
+            if self._evaluates:
+                self._say(check)
         elif task.actions:
             super().skip_uptodate(task)
 
@@ -75,7 +80,16 @@ class Reporter(ConsoleReporter):  # type: ignore[misc]  # doit has no types
         seconds = time.monotonic() - self._began.pop(task.name)
         self._line(check.stage, f"{check.stage.verb:<9}  ({why(check)})  {seconds:.1f} s")
         for note in check.notes:
-            self._line(check.stage, f"warning: {note}")
+            # What is so of every model is said once.
+            if note not in self._notes:
+                self._line(check.stage, f"warning: {note}")
+            self._notes.add(note)
+        self._say(check)
+
+    def _say(self, check: StageCheck) -> None:
+        """Write a stage's results."""
+        for text in check.says:
+            self._line(check.stage, text)
 
     def add_failure(self, task: Any, fail: BaseFail) -> None:
         """Write why a stage failed, and where its log is."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import io
 import zipfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     Sample = dict[str, NDArray[np.generic]]
 
-__all__ = ["Samples", "draw", "read", "serialise"]
+__all__ = ["Samples", "as_floats", "draw", "in_order", "named", "read", "read_arrays", "serialise", "write_arrays"]
 
 _ENDLESS = 100_000
 """A generator that yields more than this is taken to have no end."""
@@ -106,9 +106,9 @@ def _each_sample(data: Any, what: str) -> Iterator[Sample]:
 
     if hasattr(data, "as_numpy_iterator"):
         for element in data.as_numpy_iterator():
-            yield from _rows(_named(_features(element)))
+            yield from _rows(named(_features(element)))
     elif isinstance(data, (np.ndarray, dict, list, tuple)):
-        yield from _rows(_named(_features(data)))
+        yield from _rows(named(_features(data)))
     else:
         raise UserError(f"{what} returns a {type(data).__name__}", fix="return (x, y), x, or a tf.data.Dataset")
 
@@ -118,7 +118,7 @@ def _features(element: Any) -> Any:
     return element[0] if isinstance(element, tuple) else element
 
 
-def _named(value: Any) -> Sample:
+def named(value: Any) -> Sample:
     """Return inputs by name; by position where they have no names."""
     import numpy as np
 
@@ -129,8 +129,13 @@ def _named(value: Any) -> Sample:
     return {"0": np.asarray(value)}
 
 
+def as_floats(array: NDArray[np.generic]) -> NDArray[np.generic]:
+    """Return doubles as floats, which Keras makes of them as well; anything else as it is."""
+    return array.astype("float32") if array.dtype == "float64" else array
+
+
 def _rows(batch: Sample) -> Iterator[Sample]:
-    """Yield the samples of a batch; doubles become floats, as they do when Keras is given them."""
+    """Yield the samples of a batch."""
     import numpy as np
 
     if any(array.ndim == 0 for array in batch.values()):
@@ -138,10 +143,7 @@ def _rows(batch: Sample) -> Iterator[Sample]:
     if len({len(array) for array in batch.values()}) > 1:
         raise UserError("the inputs differ in their number of samples", fix="give each input as many samples")
     for number in range(len(next(iter(batch.values()), ()))):
-        yield {
-            key: np.asarray(array[number], np.float32 if array.dtype == np.float64 else None)
-            for key, array in batch.items()
-        }
+        yield {key: as_floats(np.asarray(array[number])) for key, array in batch.items()}
 
 
 def _drain(generator: Any) -> Iterator[Sample]:
@@ -153,7 +155,7 @@ def _drain(generator: Any) -> Iterator[Sample]:
             raise UserError(
                 f"representative_dataset has yielded {count} samples and goes on", fix="let the generator end"
             )
-        batch = _named(element)
+        batch = named(element)
         if len({len(array) for array in batch.values() if array.ndim}) > 1:
             raise UserError(
                 f"representative_dataset: the inputs of sample {count} differ in their number of samples",
@@ -251,26 +253,44 @@ def _training_data(script: Script) -> dict[str, NDArray[np.generic]]:
 
 def serialise(samples: Samples) -> bytes:
     """Return samples as the bytes of a ``.npz``, the same for equal samples."""
+    return write_arrays(samples.arrays, {_SOURCE: samples.source.encode()})
+
+
+def read(path: str | Path) -> Samples:
+    """Read samples that `serialise` wrote."""
+    with zipfile.ZipFile(path) as archive:
+        return Samples(archive.read(_SOURCE).decode(), read_arrays(archive.fp))
+
+
+def write_arrays(arrays: Mapping[str, NDArray[np.generic]], others: Mapping[str, bytes] | None = None) -> bytes:
+    """Return arrays as the bytes of a ``.npz``, the same for equal arrays; other members come before them."""
     import numpy as np
 
     stream = io.BytesIO()
     with zipfile.ZipFile(stream, "w") as archive:
-        add_member(archive, _SOURCE, samples.source.encode())
-        for key, array in samples.arrays.items():
+        for name, member in (others or {}).items():
+            add_member(archive, name, member)
+        for key, array in arrays.items():
             content = io.BytesIO()
             np.lib.format.write_array(content, np.ascontiguousarray(array), version=(1, 0), allow_pickle=False)
             add_member(archive, f"{key}.npy", content.getvalue())
     return stream.getvalue()
 
 
-def read(path: str | Path) -> Samples:
-    """Read samples that `serialise` wrote."""
+def read_arrays(source: Any) -> dict[str, NDArray[np.generic]]:
+    """Return the arrays that `write_arrays` wrote, from a path or an open file."""
     import numpy as np
 
-    with zipfile.ZipFile(path) as archive:
-        arrays = {
+    with zipfile.ZipFile(source) as archive:
+        return {
             name.removesuffix(".npy"): np.lib.format.read_array(io.BytesIO(archive.read(name)), allow_pickle=False)
             for name in archive.namelist()
-            if name != _SOURCE
+            if name.endswith(".npy")
         }
-        return Samples(archive.read(_SOURCE).decode(), arrays)
+
+
+def in_order(arrays: Mapping[str, NDArray[np.generic]], names: Sequence[str]) -> list[NDArray[np.generic]]:
+    """Return arrays in the order of a model's inputs: by name where they have names, else by position."""
+    if len(arrays) == len(names) > 1 and set(arrays) == set(names):
+        return [arrays[name] for name in names]
+    return list(arrays.values())

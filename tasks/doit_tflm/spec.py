@@ -65,7 +65,19 @@ class _Fields:
     metrics: list[Any] = field(default_factory=list)
     train_callbacks: Any = ()
     seed: int = 0
+    evaluate_as: str = ""
+    max_accuracy_drop: float | None = None
+    verify: bool = True
+    golden_vectors: int = 3
+    arena_margin: float = 0.1
+    max_arena_bytes: int | None = None
+    max_flash_bytes: int | None = None
+    max_macs: int | None = None
     header: HeaderSettings = field(default_factory=HeaderSettings)
+
+
+KINDS_OF_MODEL = ("classifier", "regressor", "autoencoder")
+"""What `evaluate_as` may be; empty is told from the specification and the model."""
 
 
 _KINDS: dict[str, tuple[Any, str]] = {
@@ -78,8 +90,18 @@ _KINDS: dict[str, tuple[Any, str]] = {
     "batch_size": (int, "a whole number"),
     "metrics": ((list, tuple), "a list"),
     "seed": (int, "a whole number"),
+    "evaluate_as": (str, f"one of {', '.join(map(repr, KINDS_OF_MODEL))}"),
+    "verify": (bool, "True or False"),
+    "max_accuracy_drop": ((int, float), "a number, e.g. 0.01 for one percentage point"),
+    "golden_vectors": (int, "a whole number, 0 for none"),
+    "arena_margin": ((int, float), "a number, e.g. 0.1 for ten percent"),
+    "max_arena_bytes": (int, "a whole number of bytes"),
+    "max_flash_bytes": (int, "a whole number of bytes"),
+    "max_macs": (int, "a whole number"),
     "header": (HeaderSettings, "changed attribute by attribute, e.g. header.section = '.model'"),
 }
+_OPTIONAL = ("max_accuracy_drop", "max_arena_bytes", "max_flash_bytes", "max_macs")
+_LOWEST = {"epochs": 1, "batch_size": 1, "golden_vectors": 0, "arena_margin": 0} | dict.fromkeys(_OPTIONAL, 0)
 
 
 class ModelSpec(_Fields):
@@ -121,6 +143,21 @@ class ModelSpec(_Fields):
         For training. `train_callbacks` is a list of Keras callbacks, or a function that makes one.
     seed : int
         Seeds training and the drawing of samples.
+    evaluate_as : str
+        What kind of model it is evaluated as: "classifier", "regressor" or "autoencoder". Empty: a classifier if
+        it has `classes`, an autoencoder if its output has the shape of its input, else a regressor.
+    max_accuracy_drop : float, optional
+        How far the quantized model may be behind the trained one on the evaluation data: in accuracy (0.01 is one
+        percentage point) or AUC; for regressors in the mean absolute error.
+    verify : bool
+        Whether TFLM's interpreter must run the model. False for models whose kernels only the firmware has.
+    golden_vectors : int
+        How many samples become golden vectors, with what TFLM makes of them.
+    arena_margin : float
+        What is added to the measured tensor arena, as a part of it.
+    max_arena_bytes, max_flash_bytes, max_macs : int, optional
+        What the target has room and time for: the tensor arena with its margin, the ``.tflite``, and
+        multiply-accumulates per inference.
     header : HeaderSettings
         Names and place of the C sources.
 
@@ -178,16 +215,22 @@ def _checked(key: str, value: Any) -> Any:
         return value
     if key == "input_shape" and value is not None:
         return _shape(value)
-    if key not in _KINDS:
+    if key not in _KINDS or (value is None and key in _OPTIONAL):
         return value
     kind, words = _KINDS[key]
-    if not isinstance(value, kind) or isinstance(value, bool):
+    if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
         raise UserError(f"{key} is {value!r}, but must be {words}", fix=f"set {key} to {words}")
-    if key in ("epochs", "batch_size") and value < 1:
-        raise UserError(f"{key} is {value}", fix="use 1 or more")
+    _check_value(key, value, words)
+    return list(value) if key in ("classes", "data_files") else value
+
+
+def _check_value(key: str, value: Any, words: str) -> None:
+    """Raise an error for a value that is of the right kind, but out of range."""
+    if key in _LOWEST and not _LOWEST[key] <= value < float("inf"):
+        raise UserError(f"{key} is {value}", fix=f"use {_LOWEST[key]} or more")
+    if key == "evaluate_as" and value not in ("", *KINDS_OF_MODEL):
+        raise UserError(f"evaluate_as is {value!r}", fix=f"use {words}")
     if key in ("classes", "data_files"):
         for item in value:
             if not isinstance(item, str):
                 raise UserError(f"{key} holds {item!r}, which is not a string", fix=f"write {str(item)!r}")
-        return list(value)
-    return value

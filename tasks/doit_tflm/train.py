@@ -50,7 +50,7 @@ def train(script: str, directory: str, model: str, archive_path: str) -> dict[st
         spec = run.script.spec
         inputs = {**run.inputs(), **run.data_inputs(facets.calibration(spec, script))}
         if facets.training(spec, script) != facet:
-            inputs[script] = None  # edited since it was evaluated
+            inputs[script] = None  # edited since it was read
     member, weights = _saved(trained, model)
     other = next(name for name in member_names(model) if name != member)
     members = {
