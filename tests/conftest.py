@@ -160,7 +160,11 @@ class Project:
 
     def outputs(self) -> dict[str, bytes]:
         """Return what a build makes: the .tflite models, those in the archives, and the C sources."""
-        found = {path: path.read_bytes() for path in sorted(self.root.glob("build/*/*")) if path.suffix != ".log"}
+        found = {
+            path: path.read_bytes()
+            for path in sorted(self.root.glob("build/*/**/*"))
+            if path.is_file() and path.suffix != ".log"
+        }
         found |= {path: path.read_bytes() for path in sorted(self.root.glob("firmware/**/*")) if path.is_file()}
         contents = {path.relative_to(self.root).as_posix(): content for path, content in found.items()}
         for path in sorted(self.root.glob("models/*.mltk.zip")):

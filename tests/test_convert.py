@@ -20,7 +20,7 @@ from doit_tflm.settings import ConverterSettings
 pytestmark = pytest.mark.slow
 
 MODELS = Path(__file__).parent.parent / "models"
-NAMES = sorted(path.stem for path in MODELS.glob("*.py"))
+NAMES = sorted(path.stem for path in MODELS.glob("[!_]*.py"))
 INT8, FALLBACK = ["TFLITE_BUILTINS_INT8"], ["TFLITE_BUILTINS", "TFLITE_BUILTINS_INT8"]
 GRAPH = {"mode": "int8", "weights": "", "input_shape": None, "allow_custom_ops": False}
 

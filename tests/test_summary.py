@@ -124,7 +124,7 @@ def test_a_model_is_compared_with_its_float_twin():
     assert lines[place - 2].split("  ")[-2:] == [".tflite bytes", "arena bytes"]
     assert lines[place + 1 : place + 4] == [
         "in float32        320,112      205,000",
-        "smaller by           3.3x         3.7x",
+        "ratio                3.3x         3.7x",
         "Arena: on a 64-bit host",
     ]
 
@@ -134,7 +134,7 @@ def test_what_was_not_measured_is_not_made_up():
     assert "in float32" not in render(replace(SMALL, measured=MEASURED))
     text = render(replace(SMALL, measured=Footprint(9812, None), float_twin=Footprint(32_011, 20_500)))
     assert "this model          9,812            ?" in text
-    assert "smaller by           3.3x            ?" in text
+    assert "ratio                3.3x            ?" in text
 
 
 def test_an_operator_that_is_not_known_makes_the_total_a_bound():

@@ -11,13 +11,22 @@ from typing import TYPE_CHECKING, Any
 from doit_tflm._version import __version__
 
 if TYPE_CHECKING:
-    from doit_tflm.api import quantize_model
+    from doit_tflm.api import quantize_model, summarize_model
     from doit_tflm.errors import UserError
     from doit_tflm.parameters import Typed
     from doit_tflm.spec import ModelSpec
     from doit_tflm.tasks import doit_config, model_tasks
 
-__all__ = ["ModelSpec", "Typed", "UserError", "__version__", "doit_config", "model_tasks", "quantize_model"]
+__all__ = [
+    "ModelSpec",
+    "Typed",
+    "UserError",
+    "__version__",
+    "doit_config",
+    "model_tasks",
+    "quantize_model",
+    "summarize_model",
+]
 
 _HOME = {
     "ModelSpec": "doit_tflm.spec",
@@ -26,6 +35,7 @@ _HOME = {
     "doit_config": "doit_tflm.tasks",
     "model_tasks": "doit_tflm.tasks",
     "quantize_model": "doit_tflm.api",
+    "summarize_model": "doit_tflm.api",
 }
 
 

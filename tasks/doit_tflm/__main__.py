@@ -55,6 +55,32 @@ def quantize(model: Model) -> None:
 
 
 @app.command()
+def summarize(
+    model: Annotated[str, typer.Argument(help="A .tflite file, an archive, or a model's name.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,  # noqa: FBT002 - an option
+    measure: Annotated[  # noqa: FBT002 - an option
+        bool, typer.Option("--measure/--no-measure", help="Measure the tensor arena with TFLM.")
+    ] = True,
+) -> None:
+    """Show what a model holds and needs: layers, MACs, sizes, arena, quantization, parameters.
+
+    The model may be anybody's .tflite.
+    """
+    import json
+
+    from rich.console import Console
+
+    from doit_tflm.api import summarize_model
+    from doit_tflm.summary import print_summary, to_json
+
+    found = summarize_model(model, measure=measure)
+    if as_json:
+        typer.echo(json.dumps(to_json(found), indent=2, ensure_ascii=False))
+    else:
+        print_summary(Console(), found)
+
+
+@app.command()
 def stage(
     name: Annotated[str, typer.Argument(metavar="STAGE", help="As `doit list` names it, e.g. calibrate.")],
     model: Annotated[str, typer.Argument(help="A model's name.")],

@@ -5,6 +5,7 @@ As in `doit_tflm.stages`, each function reads files, writes files, and returns w
 
 from __future__ import annotations
 
+import sys
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -44,10 +45,12 @@ def verify(script: str, directory: str) -> Result:
         measured = tflm.measure(data, file)
         vectors = _golden(directory, data, file, facet["golden_vectors"])
     except UserError as error:
+        # What TFLM itself said, into the log.
+        sys.stderr.write(f"{error.__cause__ or error}\n")
         raise error.at(script) from error
     found = {
         "arena_bytes": measured.arena_bytes,
-        "kernels": "reference",
+        "kernels": tflm.KERNELS,
         "word_bits": measured.word_bits,
         "tflite-micro": version("tflite-micro"),
         **(_float_twin(twin) if twin != data else {}),

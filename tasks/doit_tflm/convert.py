@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import re
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -85,9 +86,11 @@ class TensorFlowConverter:
             converter.optimizations = [tf.lite.Optimize.DEFAULT]
             converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
             converter._experimental_calibrate_only = True  # the quantization debugger's way in
+        from tensorflow.lite.python.convert import ConverterError
+
         try:
             return bytes(converter.convert())
-        except (ValueError, RuntimeError, TypeError, AttributeError) as error:
+        except (ConverterError, ValueError, RuntimeError, TypeError, AttributeError) as error:
             raise _refusal(error) from error
 
     def quantize(self, calibrated: bytes, settings: Mapping[str, Any]) -> bytes:
@@ -103,7 +106,7 @@ class TensorFlowConverter:
         if settings["mode"] != "int8":
             return calibrated
         import tensorflow as tf
-        from tensorflow.lite.python.convert import mlir_quantize
+        from tensorflow.lite.python.convert import ConverterError, mlir_quantize
 
         try:
             return bytes(
@@ -113,7 +116,7 @@ class TensorFlowConverter:
                     output_data_type=tf.as_dtype(settings["inference_output_type"]),
                 )
             )
-        except (ValueError, RuntimeError) as error:
+        except (ConverterError, ValueError, RuntimeError) as error:
             raise _refusal(error) from error
 
     def predict(self, model: LoadedModel, inputs: list[NDArray[np.generic]]) -> list[NDArray[np.generic]]:
@@ -186,6 +189,12 @@ def _configure(converter: Any, settings: Mapping[str, Any]) -> None:
 
 def _refusal(error: Exception) -> UserError:
     """Return TensorFlow's error as one message: its first line, and where the rest is."""
+    lacking = re.search(r"^TF Select ops: (.+)$", str(error), re.MULTILINE)
+    if lacking:
+        return UserError(
+            f"TensorFlow Lite has no operator for {lacking.group(1)}",
+            fix="replace the layer that uses it; the log says where it is",
+        )
     lines = [line for line in str(error).strip().split("\n") if line.strip()] or [type(error).__name__]
     ops = [line for line in lines if "Ops:" in line or "is neither a custom op nor a flex op" in line]
     return UserError(

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from doit_tflm import archive, c_text, golden, header, keras_io, parameters, summary, tflite
+from doit_tflm import archive, c_text, golden, header, keras_io, parameters, summary, tflite, tflm
 from doit_tflm import facets as facets_of
 from doit_tflm._version import __version__
 from doit_tflm.errors import UserError
@@ -20,12 +20,11 @@ from doit_tflm.files import digest_bytes, digest_file, stamp, write_if_changed
 from doit_tflm.limits import check_labels, check_limits, check_limits_of_accuracy, unchecked, with_margin
 from doit_tflm.macs import total_macs
 from doit_tflm.resolver import render_resolver, resolver_file
+from doit_tflm.stages import KERAS_SUMMARY
 from doit_tflm.verdict import read_facet
 from doit_tflm.work import Result, done, stored, written
 
 __all__ = ["embed", "update_archive", "write_header"]
-
-KERAS_SUMMARY = "keras.summary.txt"
 
 
 def embed(script: str, directory: str, model: str) -> Result:
@@ -85,6 +84,7 @@ def _summary(directory: str, data: bytes, model: str) -> str:
             float_twin=summary.Footprint(measured["float_flash_bytes"], measured["float_arena_bytes"])
             if measured["float_flash_bytes"]
             else None,
+            arena_note=tflm.describe(measured["word_bits"]) if measured["arena_bytes"] else "not measured",
         )
     )
 

@@ -29,6 +29,7 @@ __all__ = [
     "is_keras2",
     "load",
     "member_names",
+    "summary_of",
 ]
 
 
@@ -65,6 +66,8 @@ class LoadedModel:
         Whether the spec's builder made it, and only its weights were read.
     notes : tuple of str
         Warnings.
+    summary : str
+        Keras's own text about it; empty for a SavedModel.
     saved : TemporaryDirectory, optional
         The model as a SavedModel, where `function` cannot be converted. It lives as long as this object.
     """
@@ -74,6 +77,14 @@ class LoadedModel:
     saved: tempfile.TemporaryDirectory[str] | None = None
     is_built: bool = False
     notes: tuple[str, ...] = ()
+    summary: str = ""
+
+
+def summary_of(model: Any) -> str:
+    """Return what Keras says of a model, layer by layer."""
+    lines: list[str] = []
+    model.summary(print_fn=lambda line, **_: lines.append(line), line_length=100)
+    return "\n".join(lines) + "\n"
 
 
 def member_names(model: str) -> tuple[str, str]:
@@ -282,10 +293,10 @@ def _frozen(model: Any) -> LoadedModel:
     call = tf.function(lambda *tensors: model(tensors[0] if len(tensors) == 1 else list(tensors), training=False))
     function = call.get_concrete_function(*specs)
     if not _is_fused(function):
-        return LoadedModel(tuple(inputs), freeze(function))
+        return LoadedModel(tuple(inputs), freeze(function), summary=summary_of(model))
     saved = tempfile.TemporaryDirectory()
     tf.saved_model.save(model, saved.name, signatures=function)
-    return LoadedModel(tuple(inputs), function, saved)
+    return LoadedModel(tuple(inputs), function, saved, summary=summary_of(model))
 
 
 def _is_fused(function: Any) -> bool:

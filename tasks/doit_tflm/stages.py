@@ -22,7 +22,11 @@ from doit_tflm.reads import reading
 from doit_tflm.script import loaded, user_code
 from doit_tflm.work import Result, done, stored
 
-__all__ = ["calibrate", "preview", "quantize", "sample", "specify", "trained_model"]
+__all__ = ["KERAS_SUMMARY", "calibrate", "preview", "quantize", "sample", "specify", "trained_model"]
+
+
+KERAS_SUMMARY = "keras.summary.txt"
+"""What Keras says of the trained model, in the build directory."""
 
 
 def specify(script: str, directory: str) -> Result:
@@ -78,7 +82,10 @@ def calibrate(script: str, directory: str, model: str, archive_path: str, conver
             data = tool.calibrate(trained, drawn, facet)
         except UserError as error:
             raise error.at(script) from error
-    return done({f"{directory}/calibrated.tflite": data}, inputs, trained.notes)
+    made = {f"{directory}/calibrated.tflite": data}
+    if trained.summary:
+        made[f"{directory}/{KERAS_SUMMARY}"] = trained.summary.encode()
+    return done(made, inputs, trained.notes)
 
 
 @contextmanager

@@ -137,7 +137,7 @@ def _footprints(measured: Footprint, twin: Footprint | None) -> Table:
         rows += [
             ("in float32", f"{twin.flash_bytes:,}", _count(twin.arena_bytes)),
             (
-                "smaller by",
+                "ratio",
                 _ratio(twin.flash_bytes, measured.flash_bytes),
                 _ratio(twin.arena_bytes, measured.arena_bytes),
             ),

@@ -29,10 +29,22 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-__all__ = ["Interpreter", "Measurement", "available", "check_static", "measure"]
+__all__ = [
+    "KERNELS",
+    "STEP_BYTES",
+    "Interpreter",
+    "Measurement",
+    "available",
+    "check_static",
+    "describe",
+    "measure",
+]
 
 STEP_BYTES = 16
 """TFLM aligns what it puts into the arena to this, so that no finer size makes a difference."""
+
+KERNELS = "reference"
+"""The kernels that the package is built with."""
 
 _SCHEMA_VERSION = 3
 _LACKING = re.compile(r"Didn't find op for builtin opcode '(\w+)'")
@@ -69,6 +81,11 @@ class Measurement:
 
     arena_bytes: int
     word_bits: int
+
+
+def describe(word_bits: int) -> str:
+    """Say how an arena was measured."""
+    return f"the smallest in which TFLM's {KERNELS} kernels run the model on a {word_bits}-bit host"
 
 
 def available() -> bool:
@@ -188,7 +205,7 @@ class Interpreter:
             said = self.attempt(size, invoke=True)
             if not said:
                 return size
-        raise _refusal(said, self._file)
+        raise _refusal(said, self._file) from RuntimeError(said)
 
     def run(self, inputs: Sequence[NDArray[np.generic]], jobs: int | None = None) -> list[NDArray[np.generic]]:
         """Run the model on samples, each as if it were the first.
@@ -233,7 +250,7 @@ class Interpreter:
                 }
             )
             if said:
-                raise _refusal(said, self._file)
+                raise _refusal(said, self._file) from RuntimeError(said)
             return [np.load(path) for path in made]
 
     def _has_state(self) -> bool:
@@ -265,7 +282,6 @@ def _outcome(code: int, log: str) -> str:
     """Return what went wrong in one try: what TFLM printed, and how the process ended if it crashed."""
     if code == 0:
         return ""
-    sys.stderr.write(log)
     if code > 0:
         return log.strip() or "TFLM gives no reason"
     try:

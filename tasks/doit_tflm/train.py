@@ -12,7 +12,7 @@ from typing import Any
 from doit_tflm import archive, facets
 from doit_tflm.errors import UserError
 from doit_tflm.files import digest_bytes
-from doit_tflm.keras_io import is_keras2, member_names
+from doit_tflm.keras_io import is_keras2, member_names, summary_of
 from doit_tflm.reads import reading
 from doit_tflm.script import Script, user_code
 from doit_tflm.worker_main import progress
@@ -56,7 +56,7 @@ def train(script: str, directory: str, model: str, archive_path: str) -> dict[st
     members = {
         f"{model}.py": Path(script).read_bytes(),
         member: weights,
-        f"{member}.summary.txt": _summary(trained).encode(),
+        f"{member}.summary.txt": summary_of(trained).encode(),
         "train/log.txt": _log(history).encode(),
         "train/training-history.json": (json.dumps(history, indent=2, sort_keys=True) + "\n").encode(),
         "train/training-history.png": _plot(history, model),
@@ -146,12 +146,6 @@ def _without_date(saved: bytes) -> bytes:
                 content = json.dumps(metadata, sort_keys=True).encode()
             archive.add_member(new, name, content)
     return stream.getvalue()
-
-
-def _summary(model: Any) -> str:
-    lines: list[str] = []
-    model.summary(print_fn=lambda line, **_: lines.append(line), line_length=100)
-    return "\n".join(lines) + "\n"
 
 
 def _log(history: dict[str, list[float]]) -> str:
