@@ -113,6 +113,9 @@ def _string(text: str) -> str:
 
 def c_int(value: int) -> str:
     """Return an integer constant that is safe beside any operator."""
+    if value == -(2**63):
+        # C has no negative constants, and its positive counterpart is too large.
+        return f"({value + 1}LL - 1)"
     suffix = "" if -(2**31) < value < 2**31 else "LL"
     return f"{value}{suffix}" if value >= 0 else f"({value}{suffix})"
 
