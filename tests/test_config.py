@@ -35,6 +35,19 @@ def test_each_spelling_of_a_path_is_one(tmp_path: Path, spelling: str) -> None:
     assert configured(tmp_path, f'[tool.doit-tflm]\nmodels_dir = "{value}"\n').models_dir == "m"
 
 
+def test_programs_are_lists_of_models(tmp_path: Path) -> None:
+    table = '[tool.doit-tflm.programs]\napp = ["kws", "sine"]\n'
+    assert configured(tmp_path, table).programs == {"app": ["kws", "sine"]}
+    for wrong in (
+        'programs = "app"',
+        'programs = { app = "kws" }',
+        "programs = { app = [] }",
+        "programs = { a = [1] }",
+    ):
+        with pytest.raises(UserError, match="write a list of models for each program"):
+            configured(tmp_path, f"[tool.doit-tflm]\n{wrong}\n")
+
+
 @pytest.mark.parametrize("spelling", ["../fw", "ROOT/../fw"])
 def test_a_directory_outside_of_the_project_is_absolute(tmp_path: Path, spelling: str) -> None:
     value = spelling.replace("ROOT", str(tmp_path))
@@ -51,7 +64,7 @@ def test_the_converter_is_no_path(tmp_path: Path) -> None:
     [
         ("model_dir", "did you mean 'models_dir'?"),
         ("builddir", "did you mean 'build_dir'?"),
-        ("zzz", "use models_dir, build_dir, header_dir, converter"),
+        ("zzz", "use models_dir, build_dir, header_dir, converter, programs"),
     ],
 )
 def test_an_unknown_setting_is_an_error_that_names_the_nearest(tmp_path: Path, key: str, fix: str) -> None:

@@ -79,6 +79,7 @@ ORDER = [
     "actions",
     "engine",
     "reporter",
+    "plan",
     "tasks",
     "cmd_why",
     "api",

@@ -91,7 +91,7 @@ def stage(
     """
     from doit_tflm.config import read_config
     from doit_tflm.lock import BuildLock
-    from doit_tflm.tasks import stages
+    from doit_tflm.plan import stages
 
     config = read_config()
     found = {one.task.partition(":")[0]: one for one in stages(f"{config.models_dir}/{model}.py", config)}

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 __all__ = ["Why"]
 
 
-_ASIDE = ("accuracy", "results", "report", "train")
+_ASIDE = ("accuracy", "evaluate", "report", "train")
 """Stages that are no part of ``doit quantize``, unless the specification asks for them."""
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import sys
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -42,12 +42,15 @@ class Config:
         The C sources.
     converter : str
         What converts models, ``"module:class"``: an implementation of `doit_tflm.convert.Converter`.
+    programs : dict of str to list of str
+        Programs that link several models, by name: each gets one op resolver for all of them.
     """
 
     models_dir: str = "models"
     build_dir: str = "build"
     header_dir: str = "firmware/generated"
     converter: str = "doit_tflm.convert:TensorFlowConverter"
+    programs: dict[str, list[str]] = field(default_factory=dict)
 
     @property
     def journal(self) -> str:
@@ -66,7 +69,7 @@ def read_config(root: str | Path = ".") -> Config:
     Raises
     ------
     UserError
-        If the table has an unknown key, or a value that is no relative path.
+        If the table has an unknown key, or a value that is not one of the key's.
     """
     path = Path(root) / "pyproject.toml"
     if not path.is_file():
@@ -80,9 +83,23 @@ def read_config(root: str | Path = ".") -> Config:
             near = difflib.get_close_matches(key, known, n=1)
             fix = f"did you mean {near[0]!r}?" if near else f"use {', '.join(known)}"
             raise UserError(f"[tool.doit-tflm] has no setting {key!r}", str(path), fix)
-        if not isinstance(value, str) or not value:
+        if key == "programs":
+            _check_programs(value, path)
+        elif not isinstance(value, str) or not value:
             raise UserError(f"[tool.doit-tflm] {key} is {value!r}", str(path), 'give a path, e.g. "models"')
-    return Config(**{key: value if key == "converter" else normalise(value, root) for key, value in table.items()})
+    kept: dict[str, Any] = {key: value for key, value in table.items() if key in ("converter", "programs")}
+    paths: dict[str, Any] = {key: normalise(value, root) for key, value in table.items() if key not in kept}
+    return Config(**paths, **kept)
+
+
+def _check_programs(value: Any, path: Path) -> None:
+    """Raise an error where programs are not lists of models."""
+    fix = 'write a list of models for each program: app = ["kws", "sine"]'
+    if not isinstance(value, dict):
+        raise UserError(f"[tool.doit-tflm] programs is {value!r}", str(path), fix)
+    for name, models in value.items():
+        if not isinstance(models, list) or not models or not all(isinstance(model, str) for model in models):
+            raise UserError(f"[tool.doit-tflm.programs] {name} is {models!r}", str(path), fix)
 
 
 def _load(path: Path) -> dict[str, Any]:

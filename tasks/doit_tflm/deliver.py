@@ -24,7 +24,7 @@ from doit_tflm.stages import KERAS_SUMMARY
 from doit_tflm.verdict import read_facet
 from doit_tflm.work import Result, done, stored, written
 
-__all__ = ["embed", "update_archive", "write_header"]
+__all__ = ["embed", "update_archive", "write_header", "write_resolver"]
 
 
 def embed(script: str, directory: str, model: str) -> Result:
@@ -131,6 +131,23 @@ def write_header(directory: str, model: str, header_dir: str) -> Result:
         declared, defined = golden.render_golden(facts, len(data), vectors)
         texts |= {f"{stem}.h": declared.encode(), f"{stem}.c": defined.encode()}
     return done(_move(texts, f"{directory}/sources.json"))
+
+
+def write_resolver(program: str, models: dict[str, str], path: str) -> Result:
+    """Write the op resolver of a program that links several models.
+
+    Parameters
+    ----------
+    program : str
+        The program's name.
+    models : dict of str to str
+        Its models' ``.tflite`` files, by name.
+    path : str
+        The header to write.
+    """
+    kinds = [kind for file in models.values() for kind in tflite.read(Path(file).read_bytes(), file).kinds]
+    text = render_resolver(program, kinds, f"doit-tflm {__version__}", models=sorted(models))
+    return done({path: text.encode()})
 
 
 def _facts(directory: str, model: str, data: bytes, read: tflite.TfliteFile) -> header.HeaderFacts:

@@ -14,7 +14,6 @@ A project's ``dodo.py`` is::
 from __future__ import annotations
 
 import gc
-import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,47 +22,21 @@ from typing import Any
 from doit.globals import Globals
 
 from doit_tflm.actions import Remove, Stage, StageAction
-from doit_tflm.c_text import file_stem, macro_prefix
-from doit_tflm.config import FACETS, Config, read_config
+from doit_tflm.c_text import macro_prefix
+from doit_tflm.config import Config, read_config
 from doit_tflm.engine import ContentChecker, Session, StageCheck
 from doit_tflm.errors import UserError
 from doit_tflm.observe import is_path
+from doit_tflm.plan import resolver_stage, stages
 from doit_tflm.reporter import Reporter
 
-__all__ = ["doit_config", "model_tasks", "stages", "tasks_of"]
+__all__ = ["doit_config", "model_tasks", "tasks_of"]
 
 SESSION = "_session"
 """The hidden task that takes the project's lock."""
 
-_OURS, _TENSORFLOW = "version:doit-tflm", "version:tensorflow"
-_TFLM = "version:tflite-micro"
-_FRAMEWORKS = (_TENSORFLOW, "version:keras", "version:tf-keras")
-
-_WORK = {
-    "spec": ("stages:specify", ("script", "directory")),
-    "sample": ("stages:sample", ("script", "directory")),
-    "calibrate": ("stages:calibrate", ("script", "directory", "model", "archive_path", "converter")),
-    "convert": ("stages:quantize", ("script", "directory", "converter")),
-    "verify": ("check:verify", ("script", "directory")),
-    "embed": ("deliver:embed", ("script", "directory", "model")),
-    "archive": ("deliver:update_archive", ("script", "directory", "model", "archive_path")),
-    "header": ("deliver:write_header", ("directory", "model", "header_dir")),
-    "accuracy": ("evaluation:evaluate", ("script", "directory", "model", "archive_path", "converter")),
-    "results": ("evaluation:record", ("script", "directory", "archive_path")),
-    "report": ("check:report", ("script", "directory", "model", "archive_path", "converter")),
-    "train": ("train:train", ("script", "directory", "model", "archive_path")),
-}
-"""The stages by the names of doit's tasks: the function that does the work, and what it takes."""
-
-_VERBS = {"convert": "quantize", "accuracy": "evaluate", "results": "record"}
-"""What the console calls a stage, where the task that does all up to it has that name."""
-
-_GROUPS = {"quantize": ("header", "archive"), "evaluate": ("results",)}
-"""Tasks that do nothing themselves, and the last of what they stand for."""
-
 _DOCS = {
     "quantize": "build everything up to the C sources of the models",
-    "evaluate": "measure the accuracy of the models, trained and quantized",
     "train": "train a model, then quantize it",
     "spec": "run the specifications, and write what each stage reads of them",
     "sample": "draw the representative samples",
@@ -73,8 +46,9 @@ _DOCS = {
     "embed": "embed the parameters, and hold the models to their limits",
     "archive": "put the .tflite models into the archives",
     "header": "write the C sources",
+    "resolver": "write the op resolvers of programs that link several models",
     "accuracy": "run the models on the evaluation data",
-    "results": "put the results of the evaluation into the archives",
+    "evaluate": "measure the accuracy of the models, trained and quantized, and put it into the archives",
     "report": "make what generate_quantization_report and generate_unquantized ask for",
 }
 
@@ -109,90 +83,10 @@ def _config() -> Config:
         sys.exit(f"ERROR: {error}")
 
 
-def stages(spec: str, config: Config) -> list[Stage]:
-    """Return the stages of a model's build, in order, and its training.
-
-    Parameters
-    ----------
-    spec : str
-        The specification script, relative to the project.
-    config : Config
-        The project's settings.
-    """
-    model = Path(spec).stem
-    directory = f"{config.build_dir}/{model}"
-    archive = f"{spec.removesuffix('.py')}.mltk.zip"
-    names = (*FACETS, "toolchain", "measured", "accuracy", "sources")
-    facets = {name: f"{directory}/{name}.json" for name in names}
-    samples, calibrated, quantized, vectors, final = (
-        f"{directory}/{name}"
-        for name in ("samples.npz", "calibrated.tflite", "quantized.tflite", "golden.npz", f"{model}.tflite")
-    )
-    converter, header_dir = (f"value:{name}={getattr(config, name)}" for name in ("converter", "header_dir"))
-    date = f"value:SOURCE_DATE_EPOCH={os.environ.get('SOURCE_DATE_EPOCH') or 'none'}"
-    in_archive = f"{archive}!{model}.tflite"
-    rows: list[tuple[str, list[str], list[str]]] = [
-        ("spec", [spec, _TENSORFLOW], [facets[name] for name in FACETS]),
-        ("sample", [facets["calibration"]], [samples]),
-        ("calibrate", [facets["graph"], samples, *_FRAMEWORKS, converter], [calibrated]),
-        ("convert", [facets["converter"], calibrated, _TENSORFLOW, converter], [quantized, facets["toolchain"]]),
-        ("verify", [facets["verify"], quantized, calibrated, samples, _TFLM], [facets["measured"], vectors]),
-        ("embed", [quantized, facets["parameters"], facets["limits"], facets["measured"], date], [final]),
-        ("archive", [final, facets["measured"], facets["report"]], [in_archive, f"{in_archive}.summary.txt"]),
-        (
-            "header",
-            [final, facets["header"], facets["toolchain"], facets["measured"], vectors, header_dir],
-            [facets["sources"]],
-        ),
-        (
-            "accuracy",
-            [facets["evaluation"], facets["graph"], quantized, *_FRAMEWORKS, _TFLM, converter],
-            [facets["accuracy"]],
-        ),
-        ("results", [facets["accuracy"], facets["limits"], final], []),
-        ("report", [facets["report"], facets["graph"], samples, calibrated, *_FRAMEWORKS, converter], []),
-        ("train", [facets["training"], *_FRAMEWORKS], []),
-    ]
-    arguments = {
-        "script": spec,
-        "directory": directory,
-        "model": model,
-        "archive_path": archive,
-        "header_dir": config.header_dir,
-        "converter": config.converter,
-    }
-    return [_stage(*row, arguments) for row in rows]
-
-
-def _stage(task: str, inputs: list[str], outputs: list[str], arguments: dict[str, str]) -> Stage:
-    """Return one stage; `arguments` are those of all stages, of which it takes its own."""
-    model, directory = arguments["model"], arguments["directory"]
-    verb = _VERBS.get(task, task)
-    call, taken = _WORK[task]
-    expected: tuple[str, ...] = ()
-    if task == "header":
-        stem = f"{arguments['header_dir']}/{file_stem(model)}"
-        expected = (f"{stem}.h", f"{stem}.c")
-    return Stage(
-        task=f"{task}:{model}",
-        model=model,
-        verb=verb,
-        inputs=(*inputs, _OURS),
-        outputs=tuple(outputs),
-        call=f"doit_tflm.{call}",
-        arguments={name: arguments[name] for name in taken},
-        log=f"{directory}/{verb}.log",
-        facets=tuple(path for path in inputs if path.endswith(".json")),
-        expected=expected,
-        # It waits for what the specification asks for, and doit 0.37 would wait for ever for a task that it is to
-        # wait for in two ways.
-        unlisted=tuple(f"{directory}/{name}.json" for name in FACETS) if task == "embed" else (),
-    )
-
-
 def model_tasks() -> Iterator[dict[str, Any]]:
     """Yield the doit tasks of the project's models."""
     config = _config()
+    _check_programs(config.specs(), config)
     yield from tasks_of(config.specs(), config)
 
 
@@ -210,11 +104,38 @@ def tasks_of(specs: list[str], config: Config) -> Iterator[dict[str, Any]]:
     built = [f"{config.build_dir}/{Path(spec).stem}" for spec in specs]
     directories = (config.models_dir, config.build_dir, config.header_dir, *built)
     yield {"basename": SESSION, "actions": [], "uptodate": [Session(directories)]}
+    programs = _programs(specs, config)
     for basename, doc in _DOCS.items():
         # First of all, so that the models come in their order: doit has none among tasks that wait for one.
-        yield {"basename": basename, "name": None, "doc": doc, "task_dep": [SESSION]}
+        also = [stage.task for stage in programs] if basename == "quantize" else []
+        yield {"basename": basename, "name": None, "doc": doc, "task_dep": [SESSION, *also]}
     for spec in specs:
         yield from _tasks_of(spec, config)
+    for stage in programs:
+        yield _task(stage, config)
+
+
+def _programs(specs: list[str], config: Config) -> list[Stage]:
+    """Return the stages that write the op resolvers of programs, as far as all of their models are there."""
+    known = {Path(spec).stem for spec in specs}
+    return [
+        resolver_stage(name, models, config)
+        for name, models in sorted(config.programs.items())
+        if known >= {*models}
+    ]
+
+
+def _check_programs(specs: list[str], config: Config) -> None:
+    """End doit where a program names a model that is not there, or has the name of one in C."""
+    known = {Path(spec).stem for spec in specs}
+    taken = {macro_prefix(model): model for model in known}
+    for program, models in config.programs.items():
+        where = f"ERROR: pyproject.toml: [tool.doit-tflm.programs] {program}"
+        for model in models:
+            if model not in known:
+                sys.exit(f"{where} names {model!r}, but the models are {', '.join(sorted(known)) or 'none'}")
+        if macro_prefix(program) in taken:
+            sys.exit(f"{where} has the name of model {taken[macro_prefix(program)]}; rename the program")
 
 
 def _check_names(specs: list[str]) -> None:
@@ -236,15 +157,14 @@ def _tasks_of(spec: str, config: Config) -> Iterator[dict[str, Any]]:
             task["actions"].append([sys.executable, "-m", "doit_tflm", "quantize", model])
         clean += task["clean"]
         yield task
-    for group, last in _GROUPS.items():
-        yield {
-            "basename": group,
-            "name": model,
-            "actions": None,
-            "task_dep": [f"{task}:{model}" for task in last],
-            "clean": clean if group == "quantize" else [],
-            "doc": f"{_DOCS[group].split(',')[0].replace(' of the models', '')}: {model}",
-        }
+    yield {
+        "basename": "quantize",
+        "name": model,
+        "actions": None,
+        "task_dep": [f"header:{model}", f"archive:{model}"],
+        "clean": clean,
+        "doc": f"everything up to the C sources of {model}",
+    }
 
 
 def _task(stage: Stage, config: Config) -> dict[str, Any]:
@@ -265,7 +185,7 @@ def _task(stage: Stage, config: Config) -> dict[str, Any]:
         "file_dep": paths,
         "targets": made,
         # The later stages come after this one anyway.
-        "task_dep": {"spec": [SESSION], "results": [f"archive:{stage.model}"]}.get(basename, []),
+        "task_dep": {"spec": [SESSION], "evaluate": [f"archive:{stage.model}"]}.get(basename, []),
         # What the specification asks for besides, which only its record tells.
         "calc_dep": [f"spec:{stage.model}"] if stage.unlisted else [],
         "uptodate": [StageCheck(stage, recorded)],
