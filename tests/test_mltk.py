@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from conftest import DODO, Project
-from doit_tflm import archive, parameters, tflite
+from doit_tflm import archive, parameters, summarize_model, tflite, tflm
+from doit_tflm.macs import total_macs
 
 DATA = Path(os.environ.get("DOIT_TFLM_MLTK_DATA", "no-such-directory"))
 pytestmark = [
@@ -62,3 +63,21 @@ def test_an_archive_with_weights_of_mltk_is_quantized(tmp_path: Path, weights: P
     assert archive.read_member(path, f"{name}.h5") == weights.read_bytes()
     assert archive.read_member(path, "eval/h5/eval-results.json") == b"{}"
     assert project.build().stages == []
+
+
+@pytest.mark.parametrize("path", sorted(DATA.glob("*.tflite")), ids=lambda path: path.stem)
+def test_a_model_that_mltk_made_is_run_by_tflm_and_summed_up(path: Path) -> None:
+    found = summarize_model(path)
+    assert found.name == path.stem
+    assert found.measured is not None
+    recorded = found.model_parameters["runtime_memory_size"]
+    # MLTK's interpreter of 2022 kept other books beside the same tensors.
+    assert found.measured.arena_bytes == pytest.approx(recorded, rel=0.02)
+    file = tflite.read(path.read_bytes())
+    assert found.totals.macs == total_macs(file) > 2_000_000
+    assert found.totals.uncounted == ()
+    tflm.check_static(file)
+    interpreter = tflm.Interpreter(path.read_bytes(), file)
+    assert interpreter.attempt(found.measured.arena_bytes, invoke=True) == ""
+    assert interpreter.attempt(found.measured.arena_bytes - 16, invoke=True) != ""
+    interpreter.close()

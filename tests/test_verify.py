@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +12,7 @@ import numpy as np
 import pytest
 
 from conftest import DODO, Project
-from doit_tflm import golden, tflite, tflm
+from doit_tflm import archive, golden, tflite, tflm
 from doit_tflm.errors import UserError
 
 pytestmark = pytest.mark.slow
@@ -271,3 +272,39 @@ def test_golden_vectors_are_what_tflm_gives_in_another_process_and_directory(rea
         np.testing.assert_array_equal(interpreter.get_output(0), made)
     text = real.path("firmware/generated/m_golden.c").read_text()
     assert ", ".join(str(value) for value in vectors.outputs[0][0].ravel()) in text
+
+
+# The report, and the model in float32.
+
+
+def test_what_generate_settings_ask_for_is_a_part_of_quantize_and_in_the_archive(real: Real) -> None:
+    asked = "".join(
+        f'spec.tflite_converter["generate_{what}"] = True\n' for what in ("quantization_report", "unquantized")
+    )
+    before = real.delivered()
+    real.write("models/m.py", SPEC + asked)
+    run = real.build()
+    assert run.stages == ["spec", "report", "archive"]
+    assert re.search(r"m: .*\((FULLY_CONNECTED)\).*rmse/scale", run.out)
+    after = real.delivered()
+    assert all(after[name] == content for name, content in before.items())
+    path = real.path("models/m.mltk.zip")
+    rows = (archive.read_member(path, "quantization_report.csv") or b"").decode().splitlines()
+    assert [row.split(",")[0] for row in rows] == ["op_name", "FULLY_CONNECTED", "FULLY_CONNECTED"]
+    assert (archive.read_member(path, "quantization_report.png") or b"").startswith(b"\x89PNG")
+    unquantized = tflite.read(archive.read_member(path, "m.float32.tflite") or b"")
+    assert {tensor.dtype for tensor in unquantized.tensors} == {"float32"}
+    assert real.build().stages == []
+
+
+def test_the_archive_tells_in_text_what_is_in_it(real: Real) -> None:
+    path = real.path("models/m.mltk.zip")
+    text = (archive.read_member(path, "m.tflite.summary.txt") or b"").decode()
+    assert re.search(r"0 +FULLY_CONNECTED +first +1x16 int8", text)
+    assert "in float32" in text
+    keras = (archive.read_member(path, "m.keras.summary.txt") or b"").decode()
+    assert "first (Dense)" in keras
+    archive.update_members(path, {}, remove=["m.keras.summary.txt", "m.tflite.summary.txt"])
+    assert real.build().stages == ["archive"]
+    assert (archive.read_member(path, "m.tflite.summary.txt") or b"").decode() == text
+    assert "first (Dense)" in (archive.read_member(path, "m.keras.summary.txt") or b"").decode()

@@ -18,7 +18,7 @@ from doit_tflm._version import __version__
 from doit_tflm.errors import UserError
 from doit_tflm.files import digest_bytes, digest_file, stamp, write_if_changed
 from doit_tflm.limits import check_labels, check_limits, check_limits_of_accuracy, unchecked, with_margin
-from doit_tflm.macs import total_macs
+from doit_tflm.macs import total_macs, uncounted
 from doit_tflm.resolver import render_resolver, resolver_file
 from doit_tflm.stages import KERAS_SUMMARY
 from doit_tflm.verdict import read_facet
@@ -49,7 +49,7 @@ def embed(script: str, directory: str, model: str) -> Result:
         check_limits(limits, data, read, arena_bytes)
     except UserError as error:
         raise error.at(script) from None
-    notes = unchecked(limits) if arena_bytes is None else []
+    notes = unchecked(limits, arena_bytes, uncounted(read))
     return done({f"{directory}/{model}.tflite": data}, inputs, notes)
 
 
@@ -169,7 +169,7 @@ def _facts(directory: str, model: str, data: bytes, read: tflite.TfliteFile) -> 
         operators=tuple(sorted({name for name, _ in read.kinds})),
         schema_version=read.schema_version,
         arena=_arena(values, measured),
-        macs=total_macs(read),
+        macs=0 if uncounted(read) else total_macs(read),
     )
 
 

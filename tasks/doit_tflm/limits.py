@@ -98,11 +98,24 @@ def check_limits_of_accuracy(limits: Mapping[str, Any], gate: Mapping[str, Any])
         )
 
 
-def unchecked(limits: Mapping[str, Any]) -> list[str]:
-    """Return warnings of limits that an unknown arena leaves open."""
-    if limits["max_arena_bytes"] is None:
-        return []
-    return ["max_arena_bytes is not checked: the arena was not measured"]
+def unchecked(limits: Mapping[str, Any], arena_bytes: int | None, uncounted: list[str]) -> list[str]:
+    """Return warnings of limits that what is not known leaves open.
+
+    Parameters
+    ----------
+    limits : mapping
+        The facet ``limits.json``.
+    arena_bytes : int, optional
+        The tensor arena; None where it is not known.
+    uncounted : list of str
+        Operators whose MACs are not known.
+    """
+    notes = []
+    if limits["max_arena_bytes"] is not None and arena_bytes is None:
+        notes.append("max_arena_bytes is not checked: the arena was not measured")
+    if limits["max_macs"] is not None and uncounted:
+        notes.append(f"max_macs is checked without {', '.join(uncounted)}, whose MACs are not known")
+    return notes
 
 
 def check_labels(classes: list[str], file: TfliteFile, evaluate_as: str) -> None:

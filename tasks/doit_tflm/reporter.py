@@ -64,7 +64,8 @@ class Reporter(ConsoleReporter):  # type: ignore[misc]  # doit has no types
         """Count a stage that had nothing to do."""
         check = check_of(task)
         if check is not None:
-            self._models.add(check.stage.model)
+            if check.stage.verb != "resolver":  # a program's
+                self._models.add(check.stage.model)
             if self._evaluates:
                 self._say(check)
         elif task.actions:
