@@ -32,7 +32,7 @@ def tensor(dtype: str, scale: float | None, zero_point: int, shape: tuple[int, .
         buffer_bytes=0,
         quantization=found,
         is_variable=False,
-        is_dynamic=False,
+        open_dimensions=(),
         buffer=0,
     )
 

@@ -27,7 +27,7 @@ import numpy as np
 
 from doit_tflm import ModelSpec
 
-my_model = ModelSpec(version=2, description="made by MLTK", classes=["a", "b"])
+my_model = ModelSpec(version=2, description="made by MLTK", classes=CLASSES)
 my_model.tflite_converter["inference_input_type"] = "int8"
 my_model.tflite_converter["inference_output_type"] = "int8"
 my_model.tflite_converter["representative_dataset_max_samples"] = 20
@@ -46,10 +46,12 @@ def test_an_archive_with_weights_of_mltk_is_quantized(tmp_path: Path, weights: P
     import tf_keras
 
     name = weights.stem
-    shape = tuple(tf_keras.models.load_model(weights, compile=False).inputs[0].shape[1:])
+    trained = tf_keras.models.load_model(weights, compile=False)
+    shape, outputs = tuple(trained.inputs[0].shape[1:]), trained.outputs[0].shape[-1]
     project = Project(tmp_path)
     project.write("dodo.py", DODO)
-    project.write(f"models/{name}.py", SPEC.replace("SHAPE", repr(shape)))
+    classes = list(map(str, range(outputs)))
+    project.write(f"models/{name}.py", SPEC.replace("SHAPE", repr(shape)).replace("CLASSES", repr(classes)))
     path = project.path(f"models/{name}.mltk.zip")
     archive.update_members(path, {f"{name}.h5": weights.read_bytes(), "eval/h5/eval-results.json": b"{}"})
     run = project.doit("quantize", timeout_s=300)
@@ -59,7 +61,7 @@ def test_an_archive_with_weights_of_mltk_is_quantized(tmp_path: Path, weights: P
     read = tflite.read(data)
     assert {tensor.dtype for tensor in read.tensors} <= {"int8", "int32"}
     stored = parameters.decode(read.metadata[parameters.METADATA_NAME])
-    assert (stored["name"], stored["version"], stored["classes"]) == (name, 2, ["a", "b"])
+    assert (stored["name"], stored["version"], stored["classes"]) == (name, 2, classes)
     assert archive.read_member(path, f"{name}.h5") == weights.read_bytes()
     assert archive.read_member(path, "eval/h5/eval-results.json") == b"{}"
     assert project.build().stages == []

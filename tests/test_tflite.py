@@ -119,8 +119,8 @@ def test_reading_a_model_does_not_import_tensorflow(tmp_path):
 def test_tensors_read_back_as_they_were_written():
     feed, weights, state, last = tflite.read(small()).tensors
     assert (feed.index, feed.name, feed.shape, feed.dtype) == (0, "in", (1, 4), "float32")
-    assert (feed.is_dynamic, feed.quantization, feed.buffer_bytes) == (True, None, 0)
-    assert (weights.dtype, weights.buffer_bytes, weights.is_dynamic) == ("int8", 7, False)
+    assert (feed.open_dimensions, feed.quantization, feed.buffer_bytes) == ((0,), None, 0)
+    assert (weights.dtype, weights.buffer_bytes, weights.open_dimensions) == ("int8", 7, ())
     assert weights.quantization == tflite.Quantization((0.5, 0.25), (0, -3), 3)
     assert (state.shape, state.dtype, state.is_variable, weights.is_variable) == ((), "int16", True, False)
     assert (last.name, last.dtype) == ("größe", "bool")

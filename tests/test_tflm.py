@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
 
 import numpy as np
@@ -74,14 +75,19 @@ def test_an_interpreter_that_does_not_start_is_a_message(
 
 def test_an_open_shape_and_an_unknown_schema_are_refused_before_tflm_is_asked() -> None:
     file = tflite.read(model("ABS", "float32"))
-    import dataclasses
-
     with pytest.raises(UserError, match="the model is of schema version 4, but TFLM knows 3 only"):
         tflm.check_static(dataclasses.replace(file, schema_version=4))
-    opened = dataclasses.replace(file.tensors[1], is_dynamic=True)
-    with pytest.raises(UserError, match="tensor scores/y has a dynamic shape"):
-        tflm.check_static(dataclasses.replace(file, tensors=(file.tensors[0], opened)))
+    for dimensions in ((1,), (0,)):
+        opened = dataclasses.replace(file.tensors[1], open_dimensions=dimensions)
+        with pytest.raises(UserError, match="tensor scores/y has a dynamic shape"):
+            tflm.check_static(dataclasses.replace(file, tensors=(file.tensors[0], opened)))
     tflm.check_static(file)
+
+
+def test_a_batch_that_is_open_from_the_inputs_on_is_run_as_one() -> None:
+    file = tflite.read(model("ABS", "float32"))
+    tensors = tuple(dataclasses.replace(tensor, open_dimensions=(0,)) for tensor in file.tensors)
+    tflm.check_static(dataclasses.replace(file, tensors=tensors))
 
 
 @pytest.mark.parametrize(

@@ -48,7 +48,8 @@ class Quantization:
 class Tensor:
     """A tensor; `dtype` is NumPy's name, `buffer_bytes` the size of its constant data (0: it is computed).
 
-    Tensors with the same `buffer` share that data.
+    Tensors with the same `buffer` share that data. `open_dimensions` are those whose length is not fixed: `shape`
+    has what the interpreter begins with, 1 as a rule.
     """
 
     index: int
@@ -58,7 +59,7 @@ class Tensor:
     buffer_bytes: int
     quantization: Quantization | None
     is_variable: bool
-    is_dynamic: bool
+    open_dimensions: tuple[int, ...]
     buffer: int
 
     @property
@@ -273,7 +274,7 @@ def _tensor(index: int, tensor: Any, buffers: list[memoryview]) -> Tensor:
         buffer_bytes=len(buffers[tensor.Buffer()]),
         quantization=_quantization(tensor.Quantization()),
         is_variable=bool(tensor.IsVariable()),
-        is_dynamic=-1 in numbers(tensor, "ShapeSignature"),
+        open_dimensions=tuple(i for i, length in enumerate(numbers(tensor, "ShapeSignature")) if length < 0),
         buffer=tensor.Buffer(),
     )
 

@@ -99,15 +99,17 @@ def check_static(file: TfliteFile) -> None:
     Raises
     ------
     UserError
-        If the model is of another schema version, or a tensor's shape is open.
+        If the model is of another schema version, or a tensor's shape is open, but for the batch.
     """
     if file.schema_version != _SCHEMA_VERSION:
         raise UserError(
             f"the model is of schema version {file.schema_version}, but TFLM knows {_SCHEMA_VERSION} only",
             fix="convert it with TensorFlow 2",
         )
+    # TFLM runs an open batch as 1, if it is one from the inputs on.
+    is_batch = all(0 in file.tensors[index].open_dimensions for index in file.inputs)
     for tensor in file.tensors:
-        if tensor.is_dynamic:
+        if set(tensor.open_dimensions) - ({0} if is_batch else set()):
             raise UserError(
                 f"tensor {tensor.name} has a dynamic shape, which TFLM cannot plan memory for",
                 fix="give keras.Input a whole shape, and no layer a size that depends on the data",
