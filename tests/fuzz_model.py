@@ -76,6 +76,8 @@ def generator():
 {model}.data_files = ["data/*.bin"]
 {model}.weights = "{weights}"
 {model}.epochs = {epochs}
+{model}.golden_vectors = {golden}
+{model}.arena_margin = {margin}
 {model}.header.array_name = "{array}"
 {model}.header.section = "{section}"
 {model}.header.directory = "{directory}"
@@ -103,6 +105,8 @@ SETTINGS: dict[str, tuple[Any, ...]] = {
     "classes": (["no", "yes", "on", "off"], ["a", "b", "c", "d"], []),
     "volume": (5.0, 6.0, '"high"'),
     "epochs": (3, 4),
+    "golden": (3, 0, 5),
+    "margin": (0.1, 0.5),
     "scale": (1.0, 2.0),
     "comment": ("plain", "other"),
     "section": ("", ".model"),

@@ -49,6 +49,7 @@ ORDER = [
     "golden",
     "macs",
     "memory_plan",
+    "refusals",
     "tflm",
     "tflm_child",
     "litert",

@@ -49,7 +49,7 @@ def test_the_arena_with_its_margin_is_told_to_firmware_twice(built: Project) -> 
 def test_another_margin_does_not_measure_again(built: Project) -> None:
     add(built, "my_model.arena_margin = 0.5")
     run = built.build()
-    assert run.stages == ["spec", "embed", "archive", "header"]
+    assert set(run.stages) == {"spec", "embed", "archive", "header"}
     assert run.why("embed") == "arena_margin: 0.1 → 0.5"
     assert arena_of(built) == limits.with_margin(measured(built), 0.5)
 

@@ -6,7 +6,7 @@ As in `doit_tflm.stages`, each function reads files, writes files, and returns w
 from __future__ import annotations
 
 import sys
-from contextlib import closing
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
@@ -42,20 +42,36 @@ def verify(script: str, directory: str) -> Result:
     twin = Path(f"{directory}/calibrated.tflite").read_bytes()
     try:
         tflm.check_static(file)
-        measured = tflm.measure(data, file)
-        vectors = _golden(directory, data, file, facet["golden_vectors"])
+        found, vectors = _asked(directory, data, file, facet["golden_vectors"], twin)
     except UserError as error:
         # What TFLM itself said, into the log.
         sys.stderr.write(f"{error.__cause__ or error}\n")
         raise error.at(script) from error
+    return _verified(directory, found, vectors, [])
+
+
+def _asked(
+    directory: str, data: bytes, file: TfliteFile, count: int, twin: bytes
+) -> tuple[dict[str, Any], golden.Golden]:
+    """Return what TFLM finds of a model and of its float twin, and golden vectors."""
+    with ExitStack() as processes:
+
+        def started(model: bytes) -> tflm.Interpreter:
+            return processes.enter_context(closing(tflm.Interpreter(model, tflite.read(model))))
+
+        interpreter = started(data)
+        # Started now, used last: it gets ready meanwhile.
+        other = started(twin) if twin != data else None
+        measured = interpreter.measure()
+        vectors = _golden(directory, interpreter, file, count)
+        in_float = {"float_flash_bytes": len(twin), "float_arena_bytes": _arena_of(other)} if other else {}
     found = {
         "arena_bytes": measured.arena_bytes,
         "kernels": tflm.KERNELS,
         "word_bits": measured.word_bits,
         "tflite-micro": version("tflite-micro"),
-        **(_float_twin(twin) if twin != data else {}),
     }
-    return _verified(directory, {**_UNKNOWN, **found}, vectors, [])
+    return {**_UNKNOWN, **found, **in_float}, vectors
 
 
 def _verified(directory: str, measured: dict[str, Any], vectors: golden.Golden, notes: list[str]) -> Result:
@@ -78,7 +94,7 @@ def _not_verified(facet: dict[str, Any], file: TfliteFile) -> str:
     return f"only the firmware can have kernels for {', '.join(own)}" if own else ""
 
 
-def _golden(directory: str, data: bytes, file: TfliteFile, count: int) -> golden.Golden:
+def _golden(directory: str, interpreter: tflm.Interpreter, file: TfliteFile, count: int) -> golden.Golden:
     """Return golden vectors of representative samples; none for one of floats, which differ between targets."""
     drawn = samples.read(f"{directory}/samples.npz")
     if not count or not len(drawn):
@@ -87,18 +103,15 @@ def _golden(directory: str, data: bytes, file: TfliteFile, count: int) -> golden
     tensors = [file.tensors[index] for index in file.inputs]
     arrays = samples.in_order(drawn.arrays, [layers.input_name(tensor.name) for tensor in tensors])
     inputs = [to_tensor(array[rows], tensor) for array, tensor in zip(arrays, tensors, strict=True)]
-    with closing(tflm.Interpreter(data, file)) as interpreter:
-        return golden.Golden(tuple(inputs), tuple(interpreter.run(inputs, jobs=1)))
+    return golden.Golden(tuple(inputs), tuple(interpreter.run(inputs, jobs=1)))
 
 
-def _float_twin(data: bytes) -> dict[str, Any]:
-    """Return what the same model takes in float; no arena where TFLM does not run it."""
-    file = tflite.read(data)
+def _arena_of(twin: tflm.Interpreter) -> int | None:
+    """Return the arena of the float twin, which is only there to compare with: None if TFLM does not run it."""
     try:
-        arena_bytes = tflm.measure(data, file).arena_bytes
+        return twin.measure().arena_bytes
     except UserError:
-        arena_bytes = None
-    return {"float_arena_bytes": arena_bytes, "float_flash_bytes": len(data)}
+        return None
 
 
 def report(script: str, directory: str, model: str, archive_path: str, converter: str) -> Result:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
-import re
 import signal
 import struct
 import subprocess
@@ -22,7 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from doit_tflm.errors import UserError
-from doit_tflm.layers import layer_of
+from doit_tflm.refusals import refusal
 from doit_tflm.tflite import TfliteFile
 
 if TYPE_CHECKING:
@@ -47,24 +46,6 @@ KERNELS = "reference"
 """The kernels that the package is built with."""
 
 _SCHEMA_VERSION = 3
-_LACKING = re.compile(r"Didn't find op for builtin opcode '(\w+)'")
-_NODE = re.compile(r"Node (\S+) \(number (\d+)\) failed to (prepare|invoke)")
-_SOURCE = re.compile(r"^\S+\.(cc|h)(:| line )\d+:? *")
-_WAYS_OUT = {
-    "TOPK_V2": "return the scores, and let the firmware pick the largest",
-    "NON_MAX_SUPPRESSION_V4": "return boxes and scores, and suppress in the firmware",
-    "NON_MAX_SUPPRESSION_V5": "return boxes and scores, and suppress in the firmware",
-    "GELU": "use ReLU, or GELU's tanh approximation, written out",
-    "TILE": "repeat with Concatenate, or UpSampling",
-    "POW": "multiply, or use Square",
-    "RFFT2D": "compute the spectrum in the firmware, before the model",
-    "CONV_3D": "use Conv2D, the third dimension in the channels",
-    "BIDIRECTIONAL_SEQUENCE_LSTM": "use an LSTM of one direction, or Conv1D",
-    "UNIDIRECTIONAL_SEQUENCE_RNN": "use an LSTM of tf_keras, or Conv1D",
-    "LOCAL_RESPONSE_NORMALIZATION": "use BatchNormalization",
-}
-"""What models do instead of an operator that TFLM lacks."""
-_ANY_WAY_OUT = "replace that layer by ones that TFLM has operators for, or do its step in the firmware"
 
 
 @dataclass(frozen=True)
@@ -117,27 +98,9 @@ def check_static(file: TfliteFile) -> None:
 
 
 def measure(data: bytes, file: TfliteFile) -> Measurement:
-    """Run a model once, and find the smallest arena that it runs in.
-
-    Parameters
-    ----------
-    data : bytes
-        The ``.tflite`` file.
-    file : TfliteFile
-        The same, read.
-
-    Raises
-    ------
-    UserError
-        If TFLM does not run it: what for, and in which layer.
-    """
+    """Return what `Interpreter.measure` finds of a model."""
     with closing(Interpreter(data, file)) as interpreter:
-        enough = interpreter.enough_bytes()
-        smallest = _smallest(lambda size: interpreter.attempt(size, invoke=False) == "", 0, enough)
-        if interpreter.attempt(smallest, invoke=True):
-            # What allocates may still not run: then every size is tried in full.
-            smallest = _smallest(lambda size: interpreter.attempt(size, invoke=True) == "", smallest, enough)
-    return Measurement(smallest, struct.calcsize("P") * 8)
+        return interpreter.measure()
 
 
 def _smallest(fits: Callable[[int], bool], too_small: int, fitting: int) -> int:
@@ -194,6 +157,21 @@ class Interpreter:
         """
         return self._ask({"arena_bytes": arena_bytes, "invoke": invoke, "inputs": [], "outputs": []})
 
+    def measure(self) -> Measurement:
+        """Run the model once, and find the smallest arena that it runs in.
+
+        Raises
+        ------
+        UserError
+            If TFLM does not run it: what for, and in which layer.
+        """
+        enough = self.enough_bytes()
+        smallest = _smallest(lambda size: self.attempt(size, invoke=False) == "", 0, enough)
+        if self.attempt(smallest, invoke=True):
+            # What allocates may still not run: then every size is tried in full.
+            smallest = _smallest(lambda size: self.attempt(size, invoke=True) == "", smallest, enough)
+        return Measurement(smallest, struct.calcsize("P") * 8)
+
     def enough_bytes(self) -> int:
         """Return the size of an arena that is large enough, and larger than it must be.
 
@@ -207,7 +185,7 @@ class Interpreter:
             said = self.attempt(size, invoke=True)
             if not said:
                 return size
-        raise _refusal(said, self._file) from RuntimeError(said)
+        raise refusal(said, self._file) from RuntimeError(said)
 
     def run(self, inputs: Sequence[NDArray[np.generic]], jobs: int | None = None) -> list[NDArray[np.generic]]:
         """Run the model on samples, each as if it were the first.
@@ -252,7 +230,7 @@ class Interpreter:
                 }
             )
             if said:
-                raise _refusal(said, self._file) from RuntimeError(said)
+                raise refusal(said, self._file) from RuntimeError(said)
             return [np.load(path) for path in made]
 
     def _has_state(self) -> bool:
@@ -299,38 +277,3 @@ def _generous(file: TfliteFile, size: int) -> int:
         -(-tensor.bytes // STEP_BYTES) * STEP_BYTES for tensor in file.tensors if not tensor.buffer_bytes
     )
     return tensors + 2 * size + 1024 * (len(file.tensors) + len(file.operators)) + (1 << 20)
-
-
-def _refusal(said: str, file: TfliteFile) -> UserError:
-    """Return what TFLM said as one message that names the operator and its layer."""
-    lacking = sorted(set(_LACKING.findall(said)))
-    if lacking:
-        name = lacking[0]
-        layers = ", ".join(_layers(name, file))
-        return UserError(f"TFLM has no operator {name} (layer {layers})", fix=_WAYS_OUT.get(name, _ANY_WAY_OUT))
-    lines = [_SOURCE.sub("", line).strip() for line in said.splitlines()]
-    failed = next((found for line in lines if (found := _NODE.search(line))), None)
-    if failed is None:
-        return UserError(f"TFLM does not run the model: {lines[-1]}", fix="the log has all that it said")
-    name, number, _ = failed.groups()
-    reasons = [line for line in lines[: _index(lines, failed)] if line]
-    why = f": {reasons[-1].rstrip('.')}" if reasons else ""
-    layer = _layer_at(int(number), name, file)
-    return UserError(f"TFLM's operator {name} refuses layer {layer}{why}", fix=_ANY_WAY_OUT)
-
-
-def _index(lines: list[str], found: re.Match[str]) -> int:
-    return next(number for number, line in enumerate(lines) if found.group() in line)
-
-
-def _layers(operator: str, file: TfliteFile) -> list[str]:
-    """Return the layers that an operator came from, in the model's order."""
-    found = [layer_of(file, one) for one in file.operators if one.name == operator]
-    return list(dict.fromkeys(found)) or ["of an inner graph"]
-
-
-def _layer_at(number: int, operator: str, file: TfliteFile) -> str:
-    """Return the layer of an operator by its number; by its name where the number is of another graph."""
-    if number < len(file.operators) and file.operators[number].name == operator:
-        return layer_of(file, file.operators[number])
-    return _layers(operator, file)[0]
