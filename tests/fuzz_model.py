@@ -76,6 +76,7 @@ def generator():
 {model}.data_files = ["data/*.bin"]
 {model}.weights = "{weights}"
 {model}.epochs = {epochs}
+{model}.evaluate_as = "regressor"
 {model}.golden_vectors = {golden}
 {model}.arena_margin = {margin}
 {model}.header.array_name = "{array}"

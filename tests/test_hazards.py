@@ -23,7 +23,7 @@ from doit_tflm.journal import Journal
 SCRIPT = "models/kws.py"
 WEIGHTS = "models/kws.mltk.zip"
 JOURNAL = "build/.doit-tflm.journal"
-FROM_CALIBRATE = {"calibrate", "quantize", "embed", "archive", "header"}
+FROM_CALIBRATE = {"calibrate", "quantize", "verify", "embed", "archive", "header"}
 UP_TO_DATE = "1 model is up to date\n"
 PATIENCE_S = 30.0
 
@@ -349,7 +349,7 @@ def test_a_damaged_line_of_the_journal_loses_its_task_and_no_other(journal: Path
 def test_a_file_that_is_no_journal_makes_a_full_build(built: Project, content: bytes) -> None:
     before = built.outputs()
     built.path(JOURNAL).write_bytes(content)
-    assert len(built.build().stages) == 7
+    assert len(built.build().stages) == 8
     assert built.outputs() == before
     assert built.build().out == UP_TO_DATE
 
@@ -395,7 +395,7 @@ def test_two_first_builds_at_once_do_each_stage_once(project: Project) -> None:
     runs = [project.start("quantize") for _ in range(2)]
     outputs = [run.communicate(timeout=PATIENCE_S)[0] for run in runs]
     assert [run.returncode for run in runs] == [0, 0]
-    assert "".join(outputs).count("kws: ") == 7
+    assert "".join(outputs).count("kws: ") == 8
     assert UP_TO_DATE in outputs
 
 
@@ -440,7 +440,7 @@ def test_parallel_builds_do_each_stage_once_and_give_the_same_bytes(
 ) -> None:
     project = four_models(template, tmp_path / "project")
     run = project.build("-n", "4", *kind)
-    assert len(run.ran) == len(set(run.ran)) == 4 * 7, run.out
+    assert len(run.ran) == len(set(run.ran)) == 4 * 8, run.out
     assert project.outputs() == serial
     assert project.build("-n", "4", *kind).out == "4 models are up to date\n"
     assert project.build().out == "4 models are up to date\n"
@@ -457,7 +457,7 @@ def test_a_killed_parallel_build_keeps_what_was_finished(
     project = four_models(template, tmp_path / "project")
     Held(project, "-n", "4", *kind).kill(signal.SIGKILL)
     run = project.build()
-    assert len(run.ran) == len(set(run.ran)) < 4 * 7
+    assert len(run.ran) == len(set(run.ran)) < 4 * 8
     assert project.build().out == "4 models are up to date\n"
 
 
@@ -587,7 +587,7 @@ def test_a_specification_may_spell_paths_in_any_way(project: Project, form: str)
 def test_an_absolute_build_directory_outside_of_the_project_works(project: Project, tmp_path: Path) -> None:
     outside = tmp_path / "outside"
     project.write("pyproject.toml", project.path("pyproject.toml").read_text() + f'build_dir = "{outside}"\n')
-    assert len(project.build().stages) == 7
+    assert len(project.build().stages) == 8
     assert project.build().out == UP_TO_DATE
     assert (outside / "kws/kws.tflite").exists()
     assert not project.path("build").exists()

@@ -49,6 +49,7 @@ MEMBERS = {
     "twice.keras",
     "twice.keras.summary.txt",
     "twice.tflite",
+    "twice.tflite.summary.txt",
     "train/log.txt",
     "train/training-history.json",
     "train/training-history.png",
