@@ -83,7 +83,10 @@ ORDER = [
     "plan",
     "tasks",
     "cmd_why",
+    "project",
+    "export",
     "api",
+    "cli_firmware",
     "__main__",
     "",  # the package itself: it names the public ones
 ]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from doit_tflm import cli_firmware
 from doit_tflm._version import __version__
 from doit_tflm.errors import UserError
 
@@ -105,6 +106,10 @@ def stage(
         typer.echo(f"warning: {note}", err=True)
     for line in [*result.get("says", ()), *result["outputs"]]:
         typer.echo(line)
+
+
+for command in (cli_firmware.export, cli_firmware.depfile, cli_firmware.vendor, cli_firmware.cmake_dir):
+    app.command()(command)
 
 
 def _by_hand(found: Stage) -> dict[str, Any]:
