@@ -25,7 +25,7 @@ target_compile_options(app PRIVATE -Wall -Wextra -Wpedantic -Werror)
 {add}
 """
 FIND = "find_package(doit_tflm REQUIRED)"
-ADD = "tflm_add_models(TARGET app MODELS {models} PROJECT_DIR {project})"
+ADD = 'tflm_add_models(TARGET app MODELS {models} PROJECT_DIR "{project}")'
 
 USER = """\
 #include "{model}_model_data.h"

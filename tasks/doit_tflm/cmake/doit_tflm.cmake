@@ -146,6 +146,10 @@ function(_doit_tflm_add_commands)
             --stamp "${stamp}" --depfile "${stamp}.d" ${expected} ${arg_MODELS})
 
     if(CMAKE_GENERATOR MATCHES "Ninja")
+        if("${project}${directory}" MATCHES "#")
+            message(WARNING "${project}: with Ninja, CMake loses the # of a path, and every build asks for the models "
+                "again: rename the directory, or use Unix Makefiles")
+        endif()
         add_custom_command(OUTPUT "${stamp}" ${export_models}
             DEPFILE "${stamp}.d" JOB_POOL doit_tflm COMMENT "Models of ${arg_TARGET}: ${models}" VERBATIM)
         add_custom_command(OUTPUT ${outputs}
