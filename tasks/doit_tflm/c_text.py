@@ -70,7 +70,7 @@ def c_identifier(text: str) -> str:
 
 
 def file_stem(model: str) -> str:
-    """Return what both files are called, e.g. ``sine_model_data``, without ``.h`` and ``.c``."""
+    """Return what a model's files are called, e.g. ``sine_model_data``, without ``.h`` and the like."""
     return f"{c_identifier(model)}_model_data"
 
 
@@ -92,7 +92,14 @@ def environment() -> jinja2.Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters.update(comment=_comment, c_float=c_float, c_int=c_int, c_string=_string, product=math.prod)
+    environment.filters.update(
+        asm_string=_asm_string,
+        comment=_comment,
+        c_float=c_float,
+        c_int=c_int,
+        c_string=_string,
+        product=math.prod,
+    )
     return environment
 
 
@@ -108,6 +115,12 @@ def _comment(text: str, title: str = "") -> str:
 def _string(text: str) -> str:
     """Return a string literal: UTF-8, in octal escapes (which end after three digits), and without trigraphs."""
     kept = {byte: chr(byte) for byte in range(0x20, 0x7F)} | {0x22: '\\"', 0x3F: "\\?", 0x5C: "\\\\"}
+    return '"' + "".join(kept.get(byte, f"\\{byte:03o}") for byte in text.encode("utf-8", "surrogatepass")) + '"'
+
+
+def _asm_string(text: str) -> str:
+    """Return a string of GNU's assembler: UTF-8, in octal escapes where the preprocessor or assembler has a say."""
+    kept = {byte: chr(byte) for byte in range(0x20, 0x7F) if chr(byte) not in '"?\\'}
     return '"' + "".join(kept.get(byte, f"\\{byte:03o}") for byte in text.encode("utf-8", "surrogatepass")) + '"'
 
 

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from doit_tflm import archive, c_text, golden, header, keras_io, parameters, summary, tflite, tflm
+from doit_tflm import archive, golden, header, keras_io, parameters, summary, tflite, tflm
 from doit_tflm import facets as facets_of
 from doit_tflm._version import __version__
 from doit_tflm.errors import UserError
@@ -118,13 +118,9 @@ def write_header(directory: str, model: str, header_dir: str) -> Result:
     read = tflite.read(data, path)
     facts = _facts(directory, model, data, read)
     folder = facet["directory"] or header_dir
-    stem = f"{folder}/{c_text.file_stem(model)}"
     resolver = render_resolver(model, read.kinds, facts.generator)
-    texts = {
-        f"{stem}.h": header.render_header(facts, len(data)).encode(),
-        f"{stem}.c": header.render_source(facts, data).encode(),
-        f"{folder}/{resolver_file(model)}": resolver.encode(),
-    }
+    texts = {f"{folder}/{name}": text for name, text in header.render_files(facts, data).items()}
+    texts[f"{folder}/{resolver_file(model)}"] = resolver.encode()
     vectors = golden.read(f"{directory}/golden.npz")
     if vectors:
         stem = f"{folder}/{golden.golden_stem(model)}"
@@ -159,7 +155,10 @@ def _facts(directory: str, model: str, data: bytes, read: tflite.TfliteFile) -> 
         version=values["version"],
         description=read.description,
         array_name=facet["array_name"],
+        form=facet["form"],
         section=facet["section"],
+        alignment=facet["alignment"],
+        attributes=facet["attributes"],
         classes=tuple(values["classes"]),
         inputs=tuple(_tensor_facts(read.tensors[i]) for i in read.inputs),
         outputs=tuple(_tensor_facts(read.tensors[i]) for i in read.outputs),

@@ -176,7 +176,10 @@ def _header(spec: ModelSpec) -> dict[str, Any]:
         model=spec.name,
         version=spec.version,
         array_name=header.array_name,
+        form=header.form,
         section=header.section,
+        alignment=header.alignment,
+        attributes=header.attributes,
         classes=tuple(spec.classes),
         inputs=(),
         outputs=(),
@@ -186,7 +189,10 @@ def _header(spec: ModelSpec) -> dict[str, Any]:
     check_names(facts)
     return {
         "array_name": header.array_name,
+        "form": header.form,
         "section": header.section,
+        "alignment": header.alignment,
+        "attributes": header.attributes,
         "directory": header.directory and normalise(header.directory),
     }
 

@@ -1,4 +1,4 @@
-"""The facts of a model as C text: a header that declares its bytes, and one source file that defines them.
+"""The facts of a model as C text: a header that declares its bytes, and what defines them, in one of three forms.
 
 Text in, text out; the caller writes the files. Every name that the text defines is made of the model's name, so
 that any number of models fit in one program.
@@ -6,6 +6,7 @@ that any number of models fit in one program.
 
 from __future__ import annotations
 
+import difflib
 import itertools
 import re
 from collections.abc import Iterator
@@ -16,17 +17,27 @@ from doit_tflm.c_text import C_TYPES, c_identifier, environment, file_stem, is_i
 from doit_tflm.errors import UserError
 
 __all__ = [
+    "FORMS",
     "ArenaFacts",
     "HeaderFacts",
     "TensorFacts",
     "check_names",
     "default_array_name",
+    "render_assembly",
+    "render_files",
     "render_header",
     "render_source",
     "render_template",
 ]
 
+FORMS = ("pair", "single", "incbin")
+"""What the bytes are defined by: a C file; the header itself, once per program; or the assembler, from a file."""
+
+_LARGEST_ALIGNMENT = 65536
 _SECTION = re.compile(r"[A-Za-z0-9_.$,:+@/-]*")
+_ATTRIBUTES = re.compile(r'[A-Za-z0-9_ ,.:()\[\]"=@$+-]*')
+_STRING = re.compile(r'"[^"]*"')
+_BRACKETS = re.compile(r"\([^()\[\]]*\)|\[[^()\[\]]*\]")
 _ROW_BYTES = 16
 _BLOCK_ROWS = 2048  # written at a time: few enough to stay in the processor's cache
 
@@ -82,10 +93,14 @@ class HeaderFacts:
         Whose sources these are; file names and macros are made of the model's name.
     array_name : str
         The C identifier of the array; `default_array_name` of the model when empty.
+    form : str
+        One of `FORMS`.
     section : str
         The linker section of the array; the compiler's read-only section when empty.
     alignment : int
-        The alignment of the array in bytes. TFLM needs 16.
+        The alignment of the array in bytes, a power of two. TFLM needs 16.
+    attributes : str
+        What is written before the array's definition, e.g. ``__attribute__((used))``.
     classes, operators : tuple of str
         Labels of the outputs, in their order; the distinct operators of the model, sorted.
     inputs, outputs : tuple of TensorFacts
@@ -105,8 +120,10 @@ class HeaderFacts:
     version: int
     description: str = ""
     array_name: str = ""
+    form: str = "pair"
     section: str = ""
     alignment: int = 16
+    attributes: str = ""
     classes: tuple[str, ...] = ()
     inputs: tuple[TensorFacts, ...]
     outputs: tuple[TensorFacts, ...]
@@ -124,19 +141,38 @@ def default_array_name(model: str) -> str:
     return f"g_{c_identifier(model)}_model_data"
 
 
+def render_files(facts: HeaderFacts, data: bytes) -> dict[str, bytes]:
+    """Return the files of a model in its form, by name.
+
+    Raises
+    ------
+    UserError
+        As `render_header`.
+    """
+    stem = file_stem(facts.model)
+    declared = render_header(facts, len(data))
+    if facts.form == "incbin":
+        texts = {f"{stem}.h": declared, f"{stem}.S": render_assembly(facts, len(data))}
+        return {f"{stem}.tflite": data} | {name: text.encode() for name, text in texts.items()}
+    defined = render_source(facts, data)
+    if facts.form == "single":
+        return {f"{stem}.h": (declared + defined).encode()}
+    return {f"{stem}.h": declared.encode(), f"{stem}.c": defined.encode()}
+
+
 def render_header(facts: HeaderFacts, size: int) -> str:
     """Return the text of the header, all ASCII, for a ``.tflite`` of `size` bytes.
 
     Raises
     ------
     UserError
-        When a name, section, alignment or tensor of the facts cannot be written in C.
+        When a setting or a tensor of the facts cannot be written in C.
     """
     return render_template("model_data.h.j2", facts, size)
 
 
 def render_source(facts: HeaderFacts, data: bytes) -> str:
-    """Return the text of the source file that defines what the header declares, all ASCII.
+    """Return the text that defines what the header declares, all ASCII: a source file, or the header's second part.
 
     Raises
     ------
@@ -146,13 +182,24 @@ def render_source(facts: HeaderFacts, data: bytes) -> str:
     return render_template("model_data.c.j2", facts, len(data), blocks=_hex_blocks(data))
 
 
-def check_names(facts: HeaderFacts) -> None:
-    """Check the names that the user chose, before anything is built for them.
+def render_assembly(facts: HeaderFacts, size: int) -> str:
+    """Return the text for GNU's assembler and Clang's that takes in a ``.tflite`` of `size` bytes, all ASCII.
 
     Raises
     ------
     UserError
-        If C cannot have one of them.
+        As `render_header`.
+    """
+    return render_template("model_data.S.j2", facts, size)
+
+
+def check_names(facts: HeaderFacts) -> None:
+    """Check the settings that the user chose, before anything is built for them.
+
+    Raises
+    ------
+    UserError
+        If C or TFLM cannot have one of them.
     """
     for what, fix in _bad_names(facts):
         raise UserError(what, fix=fix)
@@ -203,11 +250,34 @@ def _bad_names(facts: HeaderFacts) -> Iterator[tuple[str, str]]:
         yield f"header.array_name {name!r} could be a macro of ours", f"use {default_array_name(facts.model)!r}"
     if not _SECTION.fullmatch(facts.section):
         yield f"header.section {facts.section!r} is no name of a linker section", "use one such as '.model'"
-    if facts.alignment < 16 or facts.alignment & (facts.alignment - 1):
-        yield f"the alignment is {facts.alignment}", "use 16, or a larger power of two"
+    if not 16 <= facts.alignment <= _LARGEST_ALIGNMENT or facts.alignment & (facts.alignment - 1):
+        yield f"header.alignment is {facts.alignment}", f"use a power of two from 16 to {_LARGEST_ALIGNMENT}"
+    yield from _bad_form(facts)
     for label in facts.classes:
         if "\0" in label:
             yield f"the class {label!r} holds a NUL, which ends a string in C", "remove it"
+
+
+def _bad_form(facts: HeaderFacts) -> Iterator[tuple[str, str]]:
+    """Yield what is wrong with the form and with what goes before the definition, with the fix."""
+    if facts.form not in FORMS:
+        near = difflib.get_close_matches(facts.form, FORMS, n=1)
+        yield f"header.form is {facts.form!r}", f"use {repr(near[0]) if near else ', '.join(map(repr, FORMS))}"
+    if not _is_attributes(facts.attributes):
+        yield (
+            f"header.attributes {facts.attributes!r} cannot stand before a definition",
+            "write attributes or a macro in one line, e.g. '__attribute__((used))'",
+        )
+    if facts.attributes and facts.form == "incbin":
+        yield "header.attributes are for compilers, and the form 'incbin' has none", "remove them, or use 'pair'"
+
+
+def _is_attributes(text: str) -> bool:
+    """Tell whether nothing of a text gets out of its place before a definition."""
+    rest, count = _STRING.sub("", text), 1
+    while count:
+        rest, count = _BRACKETS.subn("", rest)
+    return bool(_ATTRIBUTES.fullmatch(text) and re.fullmatch(r"[A-Za-z_][\w ]*|", rest.strip()))
 
 
 def _bad_tensors(tensors: tuple[TensorFacts, ...]) -> Iterator[tuple[str, str]]:

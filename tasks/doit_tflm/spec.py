@@ -19,20 +19,30 @@ CURRENT_NAME: ContextVar[str] = ContextVar("doit_tflm_model_name", default="")
 
 @dataclass
 class HeaderSettings:
-    """How the C sources are named and placed.
+    """How the C sources are written, named and placed.
 
     Attributes
     ----------
     array_name : str
         The C identifier of the array; ``g_NAME_model_data`` when empty.
+    form : str
+        ``"pair"``: a header and a C file; ``"single"``: a header that defines the array where it is told to;
+        ``"incbin"``: a header, and a file for the assembler that takes in the ``.tflite``.
     section : str
         The linker section of the array, e.g. ``".model"``; the compiler's read-only section when empty.
+    alignment : int
+        The alignment of the array in bytes: a power of two, 16 or more.
+    attributes : str
+        What is written before the array's definition, e.g. ``"__attribute__((used))"``.
     directory : str
         Where the sources go, relative to the project; the project's `header_dir` when empty.
     """
 
     array_name: str = ""
+    form: str = "pair"
     section: str = ""
+    alignment: int = 16
+    attributes: str = ""
     directory: str = ""
 
     def __setattr__(self, key: str, value: Any) -> None:
@@ -41,7 +51,11 @@ class HeaderSettings:
         if key not in known:
             near = difflib.get_close_matches(key, known, n=1)
             raise UserError(f"header has no attribute {key!r}", fix=f"use {', '.join(near or known)}")
-        if not isinstance(value, str):
+        if key == "alignment" and (not isinstance(value, int) or isinstance(value, bool)):
+            raise UserError(
+                f"header.alignment is {value!r}, but must be a whole number", fix="write 16, or 32, 64 …"
+            )
+        if key != "alignment" and not isinstance(value, str):
             raise UserError(f"header.{key} is {value!r}, but must be a string", fix=f"write {str(value)!r}")
         object.__setattr__(self, key, value)
 
@@ -159,7 +173,7 @@ class ModelSpec(_Fields):
         What the target has room and time for: the tensor arena with its margin, the ``.tflite``, and
         multiply-accumulates per inference.
     header : HeaderSettings
-        Names and place of the C sources.
+        Form, names and place of the C sources.
 
     Raises
     ------
