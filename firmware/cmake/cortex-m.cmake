@@ -20,6 +20,7 @@ set(CMAKE_SYSTEM_PROCESSOR arm)
 set(CMAKE_C_COMPILER arm-none-eabi-gcc)
 set(CMAKE_CXX_COMPILER arm-none-eabi-g++)
 set(CMAKE_C_FLAGS_INIT "${cpu_flags}")
+set(CMAKE_ASM_FLAGS_INIT "${cpu_flags}")
 set(CMAKE_CXX_FLAGS_INIT "${cpu_flags}")
 
 # CMake tries the compiler out in projects of its own: those need the board too, and have no startup code to link.

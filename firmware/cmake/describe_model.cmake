@@ -21,13 +21,10 @@ function(list_vectors kind text result)
 endfunction()
 
 set(header_file ${NAME}_model_data.h)
-set(source_file ${NAME}_model_data.c)
-file(READ "${DIRECTORY}/${header_file}" header)
-file(READ "${DIRECTORY}/${source_file}" source LIMIT 4096) # the array behind that can be long
+file(READ "${DIRECTORY}/${header_file}" header LIMIT 262144) # an array behind that can be long
 
 find("include guard" "#ifndef DOIT_TFLM_([A-Z0-9_]+)_DATA_H\n" ${header_file} "${header}" prefix)
 find("array" "const uint8_t ([A-Za-z0-9_]+).${prefix}_DATA_LEN.;" ${header_file} "${header}" array)
-find("${prefix}_DATA_ID" "${prefix}_DATA_ID != (0x[0-9a-f]+u)" ${source_file} "${source}" source_id)
 
 set(text "/* ${NAME}_model.h: names what is in ${header_file}. Made by describe_model.cmake. */
 #include \"${header_file}\"
@@ -35,8 +32,7 @@ set(text "/* ${NAME}_model.h: names what is in ${header_file}. Made by describe_
 #define MODEL(name) ${prefix}_##name
 #define MODEL_ARRAY ${array}
 #define MODEL_ARRAY_SIZE ${array}_size
-/* DATA_ID as the source file has it. */
-#define MODEL_SOURCE_ID ${source_id}
+#define MODEL_ARRAY_ID ${array}_id
 ")
 
 if(header MATCHES "const char .const ([A-Za-z0-9_]+).${prefix}_CLASS_COUNT.;")

@@ -31,8 +31,7 @@ struct selfcheck_model {
     uint32_t header_id;
     const char *header_sha256; /* 64 hexadecimal digits, in lower case */
     uint32_t schema_version;
-    /* What the source file says of them: the array's `_size`, and the DATA_ID in its own text. Where the latter is
-     * not known, repeat the header's. */
+    /* What was compiled along with the bytes: the array's `_size` and `_id`. */
     size_t source_size;
     uint32_t source_id;
 };

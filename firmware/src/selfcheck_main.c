@@ -38,7 +38,7 @@ int main(void)
         .header_sha256 = MODEL(SHA256),
         .schema_version = MODEL(SCHEMA_VERSION),
         .source_size = MODEL_ARRAY_SIZE,
-        .source_id = MODEL_SOURCE_ID,
+        .source_id = MODEL_ARRAY_ID,
     };
     const enum selfcheck_result result = selfcheck(&model);
 

@@ -119,7 +119,7 @@ def _string(text: str) -> str:
 
 
 def _asm_string(text: str) -> str:
-    """Return a string of GNU's assembler: UTF-8, in octal escapes where the preprocessor or assembler has a say."""
+    """Return a string of the assembler: UTF-8, in octal escapes where it or the preprocessor has a say."""
     kept = {byte: chr(byte) for byte in range(0x20, 0x7F) if chr(byte) not in '"?\\'}
     return '"' + "".join(kept.get(byte, f"\\{byte:03o}") for byte in text.encode("utf-8", "surrogatepass")) + '"'
 

@@ -172,7 +172,7 @@ def render_header(facts: HeaderFacts, size: int) -> str:
 
 
 def render_source(facts: HeaderFacts, data: bytes) -> str:
-    """Return the text that defines what the header declares, all ASCII: a source file, or the header's second part.
+    """Return the text that defines what the header declares, all ASCII: a file, or the header's second part.
 
     Raises
     ------

@@ -50,6 +50,9 @@ function(tflm_add_models)
     endif()
 
     list(TRANSFORM files PREPEND "${directory}/" OUTPUT_VARIABLE paths)
+    if(arg_FORM STREQUAL "single")
+        _doit_tflm_implement(paths)
+    endif()
     target_sources(${arg_TARGET} PRIVATE ${paths})
     target_include_directories(${arg_TARGET} PUBLIC "${directory}")
     # Compilers do not tell what .incbin read.
@@ -77,6 +80,9 @@ macro(_doit_tflm_check_arguments)
     if(NOT arg_FORM MATCHES "^(pair|single|incbin)$")
         message(FATAL_ERROR "tflm_add_models: FORM is \"${arg_FORM}\": use pair, single or incbin")
     endif()
+    if(arg_FORM STREQUAL "incbin" AND NOT CMAKE_ASM_COMPILER)
+        message(FATAL_ERROR "tflm_add_models: FORM incbin needs the assembler: call enable_language(ASM) before")
+    endif()
     if(NOT arg_PROJECT_DIR)
         set(arg_PROJECT_DIR "${CMAKE_SOURCE_DIR}")
     endif()
@@ -98,10 +104,9 @@ macro(_doit_tflm_files files)
     foreach(model IN LISTS arg_MODELS)
         _doit_tflm_identifier("${model}" stem)
         list(APPEND ${files} ${stem}_model_data.h ${stem}_op_resolver.h)
-        if(NOT arg_FORM STREQUAL "single")
+        if(arg_FORM STREQUAL "pair")
             list(APPEND ${files} ${stem}_model_data.c)
-        endif()
-        if(arg_FORM STREQUAL "incbin")
+        elseif(arg_FORM STREQUAL "incbin")
             list(APPEND ${files} ${stem}_model_data.S ${stem}_model_data.tflite)
         endif()
         if(arg_GOLDEN)
@@ -114,10 +119,28 @@ macro(_doit_tflm_files files)
     endif()
 endmacro()
 
+# Adds a C file for each model, in which its header defines the array, to the list `paths`.
+macro(_doit_tflm_implement paths)
+    foreach(model IN LISTS arg_MODELS)
+        _doit_tflm_identifier("${model}" stem)
+        string(TOUPPER "${stem}_MODEL_DATA" macro)
+        set(file "${CMAKE_CURRENT_BINARY_DIR}/doit_tflm/${arg_TARGET}/implementation/${stem}_model_data.c")
+        # It is written only when its text changes.
+        file(CONFIGURE OUTPUT "${file}" @ONLY CONTENT "#define ${macro}_IMPLEMENTATION
+#include \"${stem}_model_data.h\"
+#ifndef ${macro}_IMPLEMENTED
+#error \"FORM is single, but header.form of ${model} is not: correct one of them\"
+#endif
+")
+        list(APPEND ${paths} "${file}")
+    endforeach()
+endmacro()
+
 macro(_doit_tflm_check_vendored)
     foreach(file IN LISTS files)
         if(NOT EXISTS "${directory}/${file}")
-            message(FATAL_ERROR "${directory} holds no ${file}: run `doit-tflm vendor` again, or correct MODELS")
+            message(FATAL_ERROR "${directory} holds no ${file}: run `doit-tflm vendor` again, or correct "
+                "MODELS, FORM or GOLDEN")
         endif()
     endforeach()
 endmacro()
