@@ -75,7 +75,7 @@ def test_the_defaults_are_empty_and_belong_to_one_spec_only() -> None:
     assert (second.version, second.description, second.dataset, second.input_shape) == (1, "", None, None)
     assert (second.classes, second.data_files, second.metrics, second.model_parameters) == ([], [], [], {})
     assert second.tflite_converter["inference_input_type"] == "float32"
-    assert second.header == HeaderSettings("", "", "")
+    assert second.header == HeaderSettings("", "", "", form="pair", alignment=16, attributes="")
 
 
 def test_the_name_is_the_running_script_s_and_cannot_be_set() -> None:
@@ -192,3 +192,8 @@ def test_the_header_s_attributes_are_strict_as_well() -> None:
         spec.header.array_name = 3  # type: ignore[assignment]
     with pytest.raises(UserError, match=r"header\.directory is None"):
         HeaderSettings(directory=None)  # type: ignore[arg-type]
+    with pytest.raises(UserError, match=r"header\.form is True, but must be a string"):
+        spec.header.form = True  # type: ignore[assignment]
+    for value in ("64", 64.0, True):
+        with pytest.raises(UserError, match=r"header\.alignment is .*, but must be a whole number"):
+            spec.header.alignment = value  # type: ignore[assignment]

@@ -25,25 +25,25 @@ class HeaderSettings:
     ----------
     array_name : str
         The C identifier of the array; ``g_NAME_model_data`` when empty.
+    section : str
+        The linker section of the array, e.g. ``".model"``; the compiler's read-only section when empty.
+    directory : str
+        Where the sources go, relative to the project; the project's `header_dir` when empty.
     form : str
         ``"pair"``: a header and a C file; ``"single"``: a header that defines the array where it is told to;
         ``"incbin"``: a header, and a file for the assembler that takes in the ``.tflite``.
-    section : str
-        The linker section of the array, e.g. ``".model"``; the compiler's read-only section when empty.
     alignment : int
         The alignment of the array in bytes: a power of two, 16 or more.
     attributes : str
         What is written before the array's definition, e.g. ``"__attribute__((used))"``.
-    directory : str
-        Where the sources go, relative to the project; the project's `header_dir` when empty.
     """
 
     array_name: str = ""
-    form: str = "pair"
     section: str = ""
+    directory: str = ""
+    form: str = "pair"
     alignment: int = 16
     attributes: str = ""
-    directory: str = ""
 
     def __setattr__(self, key: str, value: Any) -> None:
         """Check and set an attribute."""
@@ -52,9 +52,7 @@ class HeaderSettings:
             near = difflib.get_close_matches(key, known, n=1)
             raise UserError(f"header has no attribute {key!r}", fix=f"use {', '.join(near or known)}")
         if key == "alignment" and (not isinstance(value, int) or isinstance(value, bool)):
-            raise UserError(
-                f"header.alignment is {value!r}, but must be a whole number", fix="write 16, or 32, 64 …"
-            )
+            raise UserError(f"header.alignment is {value!r}, but must be a whole number", fix="write 16")
         if key != "alignment" and not isinstance(value, str):
             raise UserError(f"header.{key} is {value!r}, but must be a string", fix=f"write {str(value)!r}")
         object.__setattr__(self, key, value)
