@@ -17,7 +17,7 @@ GENERATORS = ["Ninja", "Unix Makefiles"]
 
 CMAKE_LISTS = """\
 cmake_minimum_required(VERSION 3.20)
-project(app LANGUAGES C)
+project(app LANGUAGES {languages})
 set(CMAKE_C_STANDARD 99)
 {find}
 add_executable(app main.c {sources})
@@ -97,7 +97,7 @@ class CMakeProject:
         self.root, self.models, self.project, self.generator = root, models, project, generator
         self.build_dir = root / "build"
 
-    def write(self, *, find: str = FIND, add: str = ADD, plain: int = 0) -> None:
+    def write(self, *, find: str = FIND, add: str = ADD, languages: str = "C ASM", plain: int = 0) -> None:
         """Write the project; with `plain` C files that use no model."""
         self.root.mkdir(parents=True, exist_ok=True)
         users = [f"use_{model}" for model in self.models]
@@ -111,7 +111,7 @@ class CMakeProject:
         text = f"#include <stddef.h>\n{declared}\nint main(void)\n{{\n    return ({summed}) == 0u;\n}}\n"
         (self.root / "main.c").write_text(text)
         added = add.format(models=" ".join(self.models), project=self.project)
-        text = CMAKE_LISTS.format(find=find, add=added, sources=" ".join(names))
+        text = CMAKE_LISTS.format(languages=languages, find=find, add=added, sources=" ".join(names))
         (self.root / "CMakeLists.txt").write_text(text)
 
     def configure(self, *options: str, watched: bool = True) -> subprocess.CompletedProcess[str]:

@@ -109,9 +109,9 @@ def test_an_arm_compiler_makes_one_aligned_read_only_copy(standard: str, form: s
     target = compiled(compiler, source, *ARM, *([] if form == "incbin" else dialect(standard)))
     array = default_array_name(HOSTILE.model)
     assert list(definitions(target, array)) == [(DATA, 16, f".rodata.{array}")]
-    assert list(definitions(target, f"{array}_size"))[0][0] == len(DATA).to_bytes(4, "little")
+    assert next(definitions(target, f"{array}_size"))[0] == len(DATA).to_bytes(4, "little")
     identity = bytes.fromhex(HOSTILE.sha256[:8])[::-1]
-    assert list(definitions(target, f"{array}_id"))[0][0] == identity
+    assert next(definitions(target, f"{array}_id"))[0] == identity
     for user in write_users(tmp_path, HOSTILE):
         compiled(compiler, user, *ARM, *dialect(standard))
 

@@ -29,7 +29,7 @@ from doit_tflm.header import (
 
 FLAGS = ["-Wall", "-Wextra", "-Wpedantic", "-Wconversion", "-Wshadow", "-Wundef", "-Werror"]
 C_STANDARDS = ["c99", "c11", "c17", "c2x"]
-CPP_STANDARDS = ["c++11", "c++17", "c++20"]
+CPP_STANDARDS = ["c++11", "c++14", "c++17", "c++20", "c++2b"]
 COMPILERS = [
     *((compiler, standard) for compiler in ("gcc", "clang") for standard in C_STANDARDS),
     *((compiler, standard) for compiler in ("g++", "clang++") for standard in CPP_STANDARDS),
