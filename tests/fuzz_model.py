@@ -81,6 +81,7 @@ def generator():
 {model}.arena_margin = {margin}
 {model}.header.array_name = "{array}"
 {model}.header.section = "{section}"
+{model}.header.form = "{form}"
 {model}.header.directory = "{directory}"
 """
 
@@ -111,6 +112,7 @@ SETTINGS: dict[str, tuple[Any, ...]] = {
     "scale": (1.0, 2.0),
     "comment": ("plain", "other"),
     "section": ("", ".model"),
+    "form": ("pair", "single", "incbin"),
     "directory": ("", "firmware/other", "firmware/deep/er"),
     "array": ("", "g_array"),
     "weights": ("", "weights/file.keras"),
