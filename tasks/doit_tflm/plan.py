@@ -9,7 +9,10 @@ from doit_tflm.actions import Stage
 from doit_tflm.c_text import c_identifier, file_stem
 from doit_tflm.config import FACETS, Config
 
-__all__ = ["resolver_stage", "stages"]
+__all__ = ["ONCE", "ONCE_LOG", "ONCE_TEST", "resolver_stage", "stages"]
+
+ONCE, ONCE_TEST, ONCE_LOG = "once.tflite", "once-test.tflite", "once.log"
+"""What is built beside the stages goes there, in the model's build directory."""
 
 _OURS, _TENSORFLOW = "version:doit-tflm", "version:tensorflow"
 _TFLM = "version:tflite-micro"

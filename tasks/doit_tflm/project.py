@@ -6,6 +6,7 @@ import gc
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
 
@@ -13,7 +14,20 @@ from doit_tflm.config import Config, read_config
 from doit_tflm.errors import UserError
 from doit_tflm.files import normalise
 
-__all__ = ["find_model", "find_project", "inside", "model_names", "run_doit"]
+__all__ = [
+    "ARCHIVE_SUFFIX",
+    "TEST_SUFFIX",
+    "Located",
+    "find_project",
+    "inside",
+    "locate",
+    "model_names",
+    "run_doit",
+]
+
+ARCHIVE_SUFFIX = ".mltk.zip"
+TEST_SUFFIX = "-test"
+"""What a dry run's archive has in its name."""
 
 
 def find_project(start: Path) -> Path:
@@ -24,13 +38,42 @@ def find_project(start: Path) -> Path:
     return start
 
 
-def find_model(model: str | Path) -> tuple[Path, str]:
-    """Return the project's directory and the model's name.
+@dataclass(frozen=True)
+class Located:
+    """A model, and where its files are.
+
+    Attributes
+    ----------
+    root : Path
+        The project's directory; the current one for a model of no project. The other paths are relative to it.
+    name : str
+        The model's name.
+    script : str
+        Its specification; empty where only the archive has one.
+    archive : str
+        Its archive, which need not exist.
+    is_built_here : bool
+        Whether the project builds it. Else its files lie somewhere else, and are used as they are.
+    is_test : bool
+        Whether it is meant as its dry run left it: ``NAME-test``, with an archive of its own.
+    """
+
+    root: Path
+    name: str
+    script: str
+    archive: str
+    is_built_here: bool
+    is_test: bool = False
+
+
+def locate(model: str | Path) -> Located:
+    """Return a model's files.
 
     Parameters
     ----------
     model : str or Path
-        A name in the project around the current directory; or the path of a specification script or archive.
+        A name in the project around the current directory, or ``NAME-test``; or the path of a specification script
+        or archive, wherever it is.
 
     Raises
     ------
@@ -38,21 +81,40 @@ def find_model(model: str | Path) -> tuple[Path, str]:
         If there is no such model.
     """
     path = Path(model)
-    if path.suffix != ".py" and not path.name.endswith(".mltk.zip"):
+    if path.suffix != ".py" and not path.name.endswith(ARCHIVE_SUFFIX):
         root = find_project(Path.cwd())
-        return root, model_names(root, [str(model)])[0]
+        return _in_project(root, str(model))
     if not path.exists():
         raise UserError("there is no such file", str(path))
-    name = path.name.removesuffix(".mltk.zip").removesuffix(".py")
-    root = find_project(path.absolute().parent)
-    config = read_config(root)
-    if normalise(path.absolute().parent, root) != config.models_dir:
-        raise UserError(
-            "is not in the project's models_dir",
-            str(path),
-            f"move it to {root / config.models_dir}, or set models_dir",
-        )
-    return root, name
+    full = path.absolute()
+    root = find_project(full.parent)
+    stem = path.name.removesuffix(ARCHIVE_SUFFIX).removesuffix(".py")
+    if normalise(full.parent, root) == read_config(root).models_dir and _named(root, stem):
+        return _in_project(root, stem)
+    # An archive has a specification of its own.
+    script = str(path) if path.suffix == ".py" else ""
+    archive = str(path.with_name(f"{stem}{ARCHIVE_SUFFIX}"))
+    return Located(Path.cwd(), stem.removesuffix(TEST_SUFFIX), script, archive, is_built_here=False)
+
+
+def _named(root: Path, name: str) -> str:
+    """Return the project's model of a name, or of ``NAME-test``; empty if there is none."""
+    with inside(root):
+        known = [Path(spec).stem for spec in read_config().specs()]
+    return next((one for one in (name, name.removesuffix(TEST_SUFFIX)) if one in known), "")
+
+
+def _in_project(root: Path, name: str) -> Located:
+    found = _named(root, name) or model_names(root, [name])[0]
+    directory = read_config(root).models_dir
+    return Located(
+        root,
+        found,
+        f"{directory}/{found}.py",
+        f"{directory}/{name}{ARCHIVE_SUFFIX}",
+        is_built_here=True,
+        is_test=found != name,
+    )
 
 
 def model_names(root: Path, wanted: Sequence[str] = ()) -> list[str]:
@@ -86,8 +148,8 @@ def inside(root: Path) -> Iterator[None]:
         os.chdir(before)
 
 
-def run_doit(config: Config, names: Sequence[str], output: TextIO) -> int:
-    """Build models of the project in the current directory as ``doit quantize`` does, without a dodo.py.
+def run_doit(config: Config, names: Sequence[str], output: TextIO, *wanted: str) -> int:
+    """Build models of the project in the current directory as doit does, without a dodo.py.
 
     Parameters
     ----------
@@ -97,6 +159,8 @@ def run_doit(config: Config, names: Sequence[str], output: TextIO) -> int:
         The models. The op resolvers of programs are written whose models are all among them.
     output : TextIO
         Where the line of each stage goes.
+    *wanted : str
+        The tasks; ``quantize`` when left out.
 
     Returns
     -------
@@ -116,7 +180,9 @@ def run_doit(config: Config, names: Sequence[str], output: TextIO) -> int:
         "task_models": lambda: tasks.tasks_of(specs, config),
     }
     try:
-        return int(DoitMain(ModuleTaskLoader(namespace), config_filenames=()).run(["run", "quantize"]))
+        return int(
+            DoitMain(ModuleTaskLoader(namespace), config_filenames=()).run(["run", *(wanted or ["quantize"])])
+        )
     finally:
         actions.close_workers()
         gc.unfreeze()

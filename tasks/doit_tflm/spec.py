@@ -64,6 +64,7 @@ class _Fields:
     loss: Any = ""
     metrics: list[Any] = field(default_factory=list)
     train_callbacks: Any = ()
+    on_quantize_complete: Callable[[Any], Any] | None = None
     seed: int = 0
     evaluate_as: str = ""
     max_accuracy_drop: float | None = None
@@ -115,7 +116,7 @@ class ModelSpec(_Fields):
     Attributes
     ----------
     name : str
-        The stem of the script's file name.
+        The stem of the script's file name. Only a spec that is made outside of a script can be given one.
     version : int
         The model's version, stored in its parameters.
     description : str
@@ -132,6 +133,9 @@ class ModelSpec(_Fields):
         Arrays have shape (samples, *input shape). Several inputs are a dict by input name, or a list.
     build_model_function : callable
         ``build_model_function(spec)`` returns a compiled ``keras.Model``.
+    on_quantize_complete : callable
+        ``on_quantize_complete(model)`` is called with the `TfliteModel` where ``quantize_model(...,
+        post_process=True)`` asks for it: to upload the model, for example.
     data_files : list of str
         Globs, relative to the project, of files that the dataset reads without Python noticing.
     input_shape : tuple of int, optional
@@ -178,6 +182,8 @@ class ModelSpec(_Fields):
     name: str
     tflite_converter: ConverterSettings
     model_parameters: dict[str, Any]
+    script: str = ""
+    """Where `load_model_spec` read it: the script's absolute path."""
 
     def __setattr__(self, key: str, value: Any) -> None:
         """Check and set an attribute."""
@@ -186,7 +192,10 @@ class ModelSpec(_Fields):
                 raise UserError(f"{key} is {value!r}", fix=f"use a dict, or set {key}[KEY] = VALUE")
             value = ConverterSettings(dict(value)) if key == "tflite_converter" else dict(value)
         elif key == "name":
-            raise UserError("name cannot be set", fix="rename the script: its stem is the model's name")
+            if self.name:
+                raise UserError("name cannot be set", fix="rename the script: its stem is the model's name")
+            if not isinstance(value, str) or not value:
+                raise UserError(f"name is {value!r}, but must be a string", fix='give one, e.g. "kws"')
         elif key not in _Fields.__dataclass_fields__:
             near = difflib.get_close_matches(key, attribute_names(), n=1)
             fix = f"did you mean {near[0]!r}?" if near else "keep values of your own in module variables"
@@ -209,7 +218,7 @@ def _shape(value: Any) -> tuple[int, ...]:
 
 def _checked(key: str, value: Any) -> Any:
     """Return an attribute's value, if it is of the right kind."""
-    if key in ("dataset", "build_model_function"):
+    if key in ("dataset", "build_model_function", "on_quantize_complete"):
         if value is not None and not callable(value):
             raise UserError(f"{key} is {value!r}", fix="give a function, without calling it")
         return value

@@ -27,7 +27,7 @@ from doit_tflm.config import Config, read_config
 from doit_tflm.engine import ContentChecker, Session, StageCheck
 from doit_tflm.errors import UserError
 from doit_tflm.observe import is_path
-from doit_tflm.plan import resolver_stage, stages
+from doit_tflm.plan import ONCE, ONCE_LOG, ONCE_TEST, resolver_stage, stages
 from doit_tflm.reporter import Reporter
 
 __all__ = ["doit_config", "model_tasks", "tasks_of"]
@@ -157,6 +157,8 @@ def _tasks_of(spec: str, config: Config) -> Iterator[dict[str, Any]]:
             task["actions"].append([sys.executable, "-m", "doit_tflm", "quantize", model])
         clean += task["clean"]
         yield task
+    directory = f"{config.build_dir}/{model}"
+    clean.append(Remove(tuple(f"{directory}/{name}" for name in (ONCE, ONCE_TEST, ONCE_LOG)), (directory,)))
     yield {
         "basename": "quantize",
         "name": model,

@@ -17,7 +17,7 @@ from doit_tflm.reads import reading
 from doit_tflm.script import Script, user_code
 from doit_tflm.worker_main import progress
 
-__all__ = ["train"]
+__all__ = ["fitted_briefly", "train"]
 
 
 def train(script: str, directory: str, model: str, archive_path: str) -> dict[str, Any]:
