@@ -25,6 +25,7 @@ ORDER = [
     "schema.rewrite",
     "schema",
     "settings",
+    "callback_options",
     "spec",
     "config",
     "archive",
@@ -69,6 +70,9 @@ ORDER = [
     "metrics.plots",
     "inventory",
     "summary",
+    "train_records",
+    "train_state",
+    "train_callbacks",
     "train",
     "work",
     "stages",
@@ -86,7 +90,9 @@ ORDER = [
     "project",
     "export",
     "api",
+    "training",
     "cli_firmware",
+    "cli_train",
     "__main__",
     "",  # the package itself: it names the public ones
 ]

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from doit_tflm.parameters import Typed
     from doit_tflm.spec import ModelSpec
     from doit_tflm.tasks import doit_config, model_tasks
+    from doit_tflm.training import train_model
 
 __all__ = [
     "ModelSpec",
@@ -26,6 +27,7 @@ __all__ = [
     "model_tasks",
     "quantize_model",
     "summarize_model",
+    "train_model",
 ]
 
 _HOME = {
@@ -36,6 +38,7 @@ _HOME = {
     "model_tasks": "doit_tflm.tasks",
     "quantize_model": "doit_tflm.api",
     "summarize_model": "doit_tflm.api",
+    "train_model": "doit_tflm.training",
 }
 
 

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import gc
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 from doit_tflm.config import Config, read_config
 from doit_tflm.errors import UserError
 from doit_tflm.files import normalise
 
-__all__ = ["find_model", "find_project", "inside", "model_names", "run_doit"]
+__all__ = ["find_model", "find_project", "inside", "model_names", "run_doit", "run_tasks"]
 
 
 def find_project(start: Path) -> Path:
@@ -103,6 +103,29 @@ def run_doit(config: Config, names: Sequence[str], output: TextIO) -> int:
     int
         doit's exit code: 0 for success.
     """
+    from doit_tflm import tasks
+
+    specs = [f"{config.models_dir}/{name}.py" for name in names]
+    return run_tasks(lambda: tasks.tasks_of(specs, config), ["quantize"], output)
+
+
+def run_tasks(creator: Callable[[], Iterator[dict[str, Any]]], wanted: Sequence[str], output: TextIO) -> int:
+    """Run doit on some tasks, without a dodo.py.
+
+    Parameters
+    ----------
+    creator : callable
+        Yields doit's tasks.
+    wanted : sequence of str
+        Those to be run.
+    output : TextIO
+        Where the line of each stage goes.
+
+    Returns
+    -------
+    int
+        doit's exit code: 0 for success.
+    """
     from doit.cmd_base import ModuleTaskLoader
     from doit.doit_cmd import DoitMain
 
@@ -110,13 +133,9 @@ def run_doit(config: Config, names: Sequence[str], output: TextIO) -> int:
 
     # A run of doit is made for a process of its own: see doit_config and Reporter.complete_run.
     threshold = gc.get_threshold()
-    specs = [f"{config.models_dir}/{name}.py" for name in names]
-    namespace = {
-        "DOIT_CONFIG": {**tasks.doit_config(), "outfile": output},
-        "task_models": lambda: tasks.tasks_of(specs, config),
-    }
+    namespace = {"DOIT_CONFIG": {**tasks.doit_config(), "outfile": output}, "task_models": creator}
     try:
-        return int(DoitMain(ModuleTaskLoader(namespace), config_filenames=()).run(["run", "quantize"]))
+        return int(DoitMain(ModuleTaskLoader(namespace), config_filenames=()).run(["run", *wanted]))
     finally:
         actions.close_workers()
         gc.unfreeze()
