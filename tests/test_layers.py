@@ -25,6 +25,7 @@ ORDER = [
     "schema.rewrite",
     "schema",
     "settings",
+    "callback_options",
     "spec",
     "config",
     "archive",
@@ -72,6 +73,9 @@ ORDER = [
     "inventory",
     "summary",
     "tflite_model",
+    "train_records",
+    "train_state",
+    "train_callbacks",
     "train",
     "work",
     "stages",
@@ -92,8 +96,10 @@ ORDER = [
     "order",
     "api",
     "api_made",
+    "training",
     "cli_firmware",
     "cli_model",
+    "cli_train",
     "__main__",
     "",  # the package itself: it names the public ones
 ]

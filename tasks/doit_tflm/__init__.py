@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from doit_tflm.spec import ModelSpec
     from doit_tflm.tasks import doit_config, model_tasks
     from doit_tflm.tflite_model import TfliteModel
+    from doit_tflm.training import train_model
 
 __all__ = [
     "ModelSpec",
@@ -31,6 +32,7 @@ __all__ = [
     "model_tasks",
     "quantize_model",
     "summarize_model",
+    "train_model",
     "update_model_parameters",
 ]
 
@@ -46,6 +48,7 @@ _HOME = {
     "quantize_model": "doit_tflm.api",
     "summarize_model": "doit_tflm.api_made",
     "update_model_parameters": "doit_tflm.api_made",
+    "train_model": "doit_tflm.training",
 }
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from doit_tflm import cli_firmware, cli_model
+from doit_tflm import cli_firmware, cli_model, cli_train
 from doit_tflm._version import __version__
 from doit_tflm.errors import UserError
 
@@ -74,6 +74,8 @@ app.command()(cli_model.update_params)
 app.command("update_params", hidden=True)(cli_model.update_params)  # MLTK's spelling
 for command in (cli_firmware.export, cli_firmware.depfile, cli_firmware.vendor, cli_firmware.cmake_dir):
     app.command()(command)
+
+app.command()(cli_train.train)
 
 
 def _by_hand(found: Stage) -> dict[str, Any]:

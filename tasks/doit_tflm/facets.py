@@ -225,11 +225,17 @@ def training(spec: ModelSpec, where: str) -> dict[str, Any]:
 
     Code that cannot be fingerprinted stops a training, and nothing else: its error is kept for then.
     """
-    plain = {"epochs": spec.epochs, "batch_size": spec.batch_size, "seed": spec.seed}
+    plain: dict[str, Any] = {"epochs": spec.epochs, "batch_size": spec.batch_size, "seed": spec.seed}
+    # TensorBoard's options and `on_training_complete` are no part of it: they change nothing that is trained.
+    for name in ("checkpoint", "early_stopping", "lr_schedule", "reduce_lr_on_plateau"):
+        options = getattr(spec, name)
+        if options:
+            plain[name] = options.plain()
     used = {
         "model code": (spec.build_model_function, spec),  # it is called with the spec
         "dataset code": spec.dataset,
         "train_callbacks code": spec.train_callbacks,
+        **({"lr_schedule code": spec.lr_schedule.get("schedule")} if spec.lr_schedule else {}),
         "optimizer code": spec.optimizer,
         "loss code": spec.loss,
         "metrics code": spec.metrics,

@@ -43,8 +43,6 @@ class Wanted:
         Whether the model is built, and trained briefly, instead of any weights.
     settings : mapping
         Converter settings instead of the specification's.
-    max_samples : int, optional
-        The most representative samples that are drawn.
     """
 
     archive_path: str
@@ -54,7 +52,6 @@ class Wanted:
     weights: str = ""
     build: bool = False
     settings: Mapping[str, Any] = field(default_factory=dict)
-    max_samples: int | None = None
 
 
 def quantize_script(script: str, wanted: Mapping[str, Any]) -> Result:
@@ -96,8 +93,6 @@ def quantize_once(script: Script, wanted: Wanted, keras_model: Any = None) -> Re
     with tempfile.TemporaryDirectory() as directory:
         with _of(script):
             spec.tflite_converter.update(wanted.settings)
-            if wanted.max_samples is not None:
-                spec.tflite_converter["representative_dataset_max_samples"] = wanted.max_samples
             found = facets.plain_facets(spec)
             source = facets.samples_source(spec)
         notes = _without_gates(found)

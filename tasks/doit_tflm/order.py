@@ -18,8 +18,9 @@ from doit_tflm.config import Config, read_config
 from doit_tflm.epochs import best_epoch
 from doit_tflm.errors import UserError
 from doit_tflm.files import write_if_changed
-from doit_tflm.plan import ONCE, ONCE_LOG, ONCE_TEST
-from doit_tflm.project import Located, inside, locate, run_doit
+from doit_tflm.keras_io import find_weights
+from doit_tflm.plan import ONCE, ONCE_LOG
+from doit_tflm.project import Located, inside, locate, run_alone, run_doit
 from doit_tflm.settings import ConverterSettings
 from doit_tflm.spec import ModelSpec
 
@@ -28,8 +29,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Order", "Quantized", "quantize"]
 
-_TEST_SAMPLES = 3
-"""How many representative samples a dry run draws, as MLTK's."""
 _WEIGHTS, _HISTORY = "train/weights/", "train/training-history.json"
 """Where an archive keeps the weights of a training's epochs."""
 
@@ -101,7 +100,7 @@ def quantize(order: Order, console: TextIO) -> Quantized:
     output = _output(order.output, found)
     if order.weights and Path(order.weights).exists():
         order = replace(order, weights=str(Path(order.weights).absolute()))
-    if order.is_plain and spec is None and found.is_built_here and not found.is_test:
+    if order.is_plain and spec is None and found.is_built_here:
         return _incrementally(order, found, output, console)
     return _once(order, found, output, console)
 
@@ -131,13 +130,17 @@ def _output(given: str, found: Located) -> Path | None:
 def _incrementally(order: Order, found: Located, output: Path | None, console: TextIO) -> Quantized:
     """Bring up to date what is wanted of a model of the project."""
     updates = order.update_archive if order.update_archive is not None else output is None
-    # The archive and the C sources, the sources only, or none of both.
-    task = "quantize" if updates else "embed" if output else "header"
+    name = found.trained_as
     with inside(found.root):
         config = read_config()
-        code = run_doit(config, [found.name], console, f"{task}:{found.name}")
-    directory = found.root / config.build_dir / found.name
-    made = directory / f"{found.name}.tflite"
+        if found.is_test:  # which has no C sources
+            code = run_alone(config, found, "archive" if updates else "embed", console)
+        else:
+            # The archive and the C sources, the sources only, or none of both.
+            task = "quantize" if updates else "embed" if output else "header"
+            code = run_doit(config, [name], console, f"{task}:{name}")
+    directory = found.root / config.build_dir / name
+    made = directory / f"{name}.tflite"
     if code == 0 and output is not None:
         write_if_changed(output, made.read_bytes())
     return Quantized(output or made, code, tuple(sorted(directory.glob("*.log"))), directory)
@@ -156,10 +159,9 @@ def _once(order: Order, found: Located, output: Path | None, console: TextIO) ->
             converter=config.converter,
             output=str(target),
             update_archive=_updates_archive(order, found, output),
-            weights=_weights(order.weights, found, scratch),
+            weights=_weights(order, found, scratch),
             build=order.build,
             settings=_settings(order.settings),
-            max_samples=_TEST_SAMPLES if found.is_test else None,
         )
         log = _log(found, config)
         began = time.monotonic()
@@ -230,13 +232,13 @@ def _updates_archive(order: Order, found: Located, output: Path | None) -> bool:
 def _default_output(found: Located, config: Config) -> Path:
     """Return where a model goes that nobody named a place for."""
     if found.is_built_here:
-        return found.root / config.build_dir / found.name / (ONCE_TEST if found.is_test else ONCE)
+        return found.root / config.build_dir / found.trained_as / ONCE
     return Path(found.archive or found.script).absolute().parent / f"{found.name}.tflite"
 
 
 def _log(found: Located, config: Config) -> str:
     if found.is_built_here:
-        return f"{config.build_dir}/{found.name}/{ONCE_LOG}"
+        return f"{config.build_dir}/{found.trained_as}/{ONCE_LOG}"
     # Beside nobody's files, and there afterwards for a message to name.
     return f"{tempfile.gettempdir()}/doit-tflm-{found.name}-{os.getuid()}.log"
 
@@ -252,8 +254,12 @@ def _script_in(found: Located, scratch: str) -> str:
     return str(path)
 
 
-def _weights(value: str, found: Located, scratch: str) -> str:
-    """Return the file that ``--weights`` means."""
+def _weights(order: Order, found: Located, scratch: str) -> str:
+    """Return the file that ``--weights`` means; empty for the archive's own."""
+    value = order.weights
+    if not value and found.is_test and not order.build and order.keras_model is None:
+        # Its members have another name than the model.
+        return str(find_weights(found.trained_as, found.archive, "", scratch)[0])
     if not value or Path(value).is_absolute():
         return value
     kept = archive.members(found.archive) if found.archive and Path(found.archive).exists() else []

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import gc
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 from doit_tflm.config import Config, read_config
 from doit_tflm.errors import UserError
@@ -22,7 +22,9 @@ __all__ = [
     "inside",
     "locate",
     "model_names",
+    "run_alone",
     "run_doit",
+    "run_tasks",
 ]
 
 ARCHIVE_SUFFIX = ".mltk.zip"
@@ -64,6 +66,11 @@ class Located:
     archive: str
     is_built_here: bool
     is_test: bool = False
+
+    @property
+    def trained_as(self) -> str:
+        """What build directory and archive are called."""
+        return f"{self.name}{TEST_SUFFIX}" if self.is_test else self.name
 
 
 def locate(model: str | Path) -> Located:
@@ -167,6 +174,60 @@ def run_doit(config: Config, names: Sequence[str], output: TextIO, *wanted: str)
     int
         doit's exit code: 0 for success.
     """
+    from doit_tflm import tasks
+
+    specs = [f"{config.models_dir}/{name}.py" for name in names]
+    return run_tasks(lambda: tasks.tasks_of(specs, config), wanted or ["quantize"], output)
+
+
+def run_alone(
+    config: Config, found: Located, task: str, output: TextIO, asked: Mapping[str, Any] | None = None
+) -> int:
+    """Run a task of one model under the name that it is trained as; a dry run has no other tasks.
+
+    Parameters
+    ----------
+    config : Config
+        The settings of the project in the current directory.
+    found : Located
+        The model.
+    task : str
+        The task, e.g. ``"archive"``.
+    output : TextIO
+        Where the line of each stage goes.
+    asked : mapping, optional
+        What training is asked for besides the specification: see `doit_tflm.train.train`.
+
+    Returns
+    -------
+    int
+        doit's exit code: 0 for success.
+    """
+    from doit_tflm.tasks import tasks_of_training
+
+    name = found.trained_as
+    return run_tasks(
+        lambda: tasks_of_training(found.script, config, name, asked or {}), [f"{task}:{name}"], output
+    )
+
+
+def run_tasks(creator: Callable[[], Iterator[dict[str, Any]]], wanted: Sequence[str], output: TextIO) -> int:
+    """Run doit on some tasks, without a dodo.py.
+
+    Parameters
+    ----------
+    creator : callable
+        Yields doit's tasks.
+    wanted : sequence of str
+        Those to be run.
+    output : TextIO
+        Where the line of each stage goes.
+
+    Returns
+    -------
+    int
+        doit's exit code: 0 for success.
+    """
     from doit.cmd_base import ModuleTaskLoader
     from doit.doit_cmd import DoitMain
 
@@ -174,15 +235,9 @@ def run_doit(config: Config, names: Sequence[str], output: TextIO, *wanted: str)
 
     # A run of doit is made for a process of its own: see doit_config and Reporter.complete_run.
     threshold = gc.get_threshold()
-    specs = [f"{config.models_dir}/{name}.py" for name in names]
-    namespace = {
-        "DOIT_CONFIG": {**tasks.doit_config(), "outfile": output},
-        "task_models": lambda: tasks.tasks_of(specs, config),
-    }
+    namespace = {"DOIT_CONFIG": {**tasks.doit_config(), "outfile": output}, "task_models": creator}
     try:
-        return int(
-            DoitMain(ModuleTaskLoader(namespace), config_filenames=()).run(["run", *(wanted or ["quantize"])])
-        )
+        return int(DoitMain(ModuleTaskLoader(namespace), config_filenames=()).run(["run", *wanted]))
     finally:
         actions.close_workers()
         gc.unfreeze()
