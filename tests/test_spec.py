@@ -22,6 +22,7 @@ GOOD: dict[str, Any] = {
     "classes": ["no", "yes"],
     "dataset": function,
     "build_model_function": function,
+    "on_quantize_complete": function,
     "data_files": ["data/*.csv"],
     "input_shape": (49, 40, 1),
     "weights": "weights/kws.keras",
@@ -87,8 +88,15 @@ def test_the_name_is_the_running_script_s_and_cannot_be_set() -> None:
     assert spec.name == "kws"
     with pytest.raises(UserError, match="name cannot be set; rename the script"):
         spec.name = "other"
+
+
+def test_a_spec_that_no_script_makes_can_be_given_a_name_once() -> None:
+    spec = ModelSpec(name="kws")
+    assert spec.name == "kws"
     with pytest.raises(UserError, match="name cannot be set"):
-        ModelSpec(name="other")
+        spec.name = "other"
+    with pytest.raises(UserError, match="name is 3, but must be a string"):
+        ModelSpec(name=3)
 
 
 @pytest.mark.parametrize(

@@ -11,31 +11,44 @@ from typing import TYPE_CHECKING, Any
 from doit_tflm._version import __version__
 
 if TYPE_CHECKING:
-    from doit_tflm.api import quantize_model, summarize_model
+    from doit_tflm.api import evaluate_model, load_model_spec, quantize_model
+    from doit_tflm.api_made import summarize_model, update_model_parameters
     from doit_tflm.errors import UserError
     from doit_tflm.parameters import Typed
     from doit_tflm.spec import ModelSpec
     from doit_tflm.tasks import doit_config, model_tasks
+    from doit_tflm.tflite_model import TfliteModel
+    from doit_tflm.training import train_model
 
 __all__ = [
     "ModelSpec",
+    "TfliteModel",
     "Typed",
     "UserError",
     "__version__",
     "doit_config",
+    "evaluate_model",
+    "load_model_spec",
     "model_tasks",
     "quantize_model",
     "summarize_model",
+    "train_model",
+    "update_model_parameters",
 ]
 
 _HOME = {
     "ModelSpec": "doit_tflm.spec",
+    "TfliteModel": "doit_tflm.tflite_model",
     "Typed": "doit_tflm.parameters",
     "UserError": "doit_tflm.errors",
     "doit_config": "doit_tflm.tasks",
+    "evaluate_model": "doit_tflm.api",
+    "load_model_spec": "doit_tflm.api",
     "model_tasks": "doit_tflm.tasks",
     "quantize_model": "doit_tflm.api",
-    "summarize_model": "doit_tflm.api",
+    "summarize_model": "doit_tflm.api_made",
+    "update_model_parameters": "doit_tflm.api_made",
+    "train_model": "doit_tflm.training",
 }
 
 

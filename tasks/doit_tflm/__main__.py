@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from doit_tflm import cli_firmware
+from doit_tflm import cli_firmware, cli_model, cli_train
 from doit_tflm._version import __version__
 from doit_tflm.errors import UserError
 
@@ -25,8 +25,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-Model = Annotated[str, typer.Argument(help="A model's name, specification script or archive.")]
-
 
 def _version(asked: bool) -> None:  # noqa: FBT001 - typer's callback
     if asked:
@@ -41,44 +39,6 @@ def _root(
     ] = False,
 ) -> None:
     del version
-
-
-@app.command()
-def quantize(model: Model) -> None:
-    """Bring a model's .tflite, archive and C sources up to date.
-
-    The same build as `doit quantize:NAME`, also where there is no dodo.py.
-    """
-    from doit_tflm.api import build
-
-    _, code = build(model, sys.stdout)
-    raise typer.Exit(code)
-
-
-@app.command()
-def summarize(
-    model: Annotated[str, typer.Argument(help="A .tflite file, an archive, or a model's name.")],
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,  # noqa: FBT002 - an option
-    measure: Annotated[  # noqa: FBT002 - an option
-        bool, typer.Option("--measure/--no-measure", help="Measure the tensor arena with TFLM.")
-    ] = True,
-) -> None:
-    """Show what a model holds and needs: layers, MACs, sizes, arena, quantization, parameters.
-
-    The model may be anybody's .tflite.
-    """
-    import json
-
-    from rich.console import Console
-
-    from doit_tflm.api import summarize_model
-    from doit_tflm.summary import print_summary, to_json
-
-    found = summarize_model(model, measure=measure)
-    if as_json:
-        typer.echo(json.dumps(to_json(found), indent=2, ensure_ascii=False))
-    else:
-        print_summary(Console(), found)
 
 
 @app.command()
@@ -108,8 +68,14 @@ def stage(
         typer.echo(line)
 
 
+app.command()(cli_model.quantize)
+app.command()(cli_model.summarize)
+app.command()(cli_model.update_params)
+app.command("update_params", hidden=True)(cli_model.update_params)  # MLTK's spelling
 for command in (cli_firmware.export, cli_firmware.depfile, cli_firmware.vendor, cli_firmware.cmake_dir):
     app.command()(command)
+
+app.command()(cli_train.train)
 
 
 def _by_hand(found: Stage) -> dict[str, Any]:

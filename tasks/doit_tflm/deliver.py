@@ -24,7 +24,7 @@ from doit_tflm.stages import KERAS_SUMMARY
 from doit_tflm.verdict import read_facet
 from doit_tflm.work import Result, done, stored, written
 
-__all__ = ["embed", "update_archive", "write_header", "write_resolver"]
+__all__ = ["embed", "summary_of_build", "update_archive", "write_header", "write_resolver"]
 
 
 def embed(script: str, directory: str, model: str) -> Result:
@@ -63,7 +63,7 @@ def update_archive(script: str, directory: str, model: str, archive_path: str) -
     members = {
         f"{model}.py": Path(script).read_bytes(),
         f"{model}.tflite": data,
-        f"{model}.tflite.summary.txt": _summary(directory, data, model).encode(),
+        f"{model}.tflite.summary.txt": summary.render(summary_of_build(directory, model)).encode(),
         **_keras_summary(directory, archive_path, model),
         **_reports(directory, model),
     }
@@ -73,19 +73,17 @@ def update_archive(script: str, directory: str, model: str, archive_path: str) -
     return {"inputs": {}, "outputs": outputs, "notes": []}
 
 
-def _summary(directory: str, data: bytes, model: str) -> str:
-    """Return the text that describes the model."""
+def summary_of_build(directory: str, model: str) -> summary.Summary:
+    """Return what describes the model that was built in a directory, with what was measured of it then."""
+    data = Path(f"{directory}/{model}.tflite").read_bytes()
     measured = stored(directory, "measured")
-    return summary.render(
-        summary.summarize(
-            data,
-            model,
-            measured=summary.Footprint(len(data), measured["arena_bytes"]),
-            float_twin=summary.Footprint(measured["float_flash_bytes"], measured["float_arena_bytes"])
-            if measured["float_flash_bytes"]
-            else None,
-            arena_note=tflm.describe(measured["word_bits"]) if measured["arena_bytes"] else "not measured",
-        )
+    twin_bytes = measured["float_flash_bytes"]
+    return summary.summarize(
+        data,
+        model,
+        measured=summary.Footprint(len(data), measured["arena_bytes"]),
+        float_twin=summary.Footprint(twin_bytes, measured["float_arena_bytes"]) if twin_bytes else None,
+        arena_note=tflm.describe(measured["word_bits"]) if measured["arena_bytes"] else "not measured",
     )
 
 

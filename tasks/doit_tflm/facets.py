@@ -26,6 +26,8 @@ __all__ = [
     "data_files",
     "evaluation",
     "facets",
+    "plain_facets",
+    "samples_source",
     "training",
     "typed_parameters",
 ]
@@ -57,21 +59,54 @@ def facets(script: Script) -> dict[str, dict[str, Any]]:
     """
     spec = script.spec
     try:
-        spec.tflite_converter.check()
         return {
+            **plain_facets(spec),
             "calibration": calibration(spec, script.path),
-            "converter": _converter(spec),
             "evaluation": evaluation(spec, script.path),
-            "graph": _graph(spec),
-            "header": _header(spec),
-            "limits": _limits(spec),
-            "parameters": _parameters(spec),
-            "report": _report(spec),
             "training": training(spec, script.path),
-            "verify": {"verify": spec.verify, "golden_vectors": spec.golden_vectors},
         }
     except UserError as error:
         raise error.at(script.path) from None
+
+
+def plain_facets(spec: ModelSpec) -> dict[str, dict[str, Any]]:
+    """Return the facets that hold settings, and no fingerprints of code.
+
+    Raises
+    ------
+    UserError
+        If settings are wrong, or cannot be had together.
+    """
+    spec.tflite_converter.check()
+    return {
+        "converter": _converter(spec),
+        "graph": _graph(spec),
+        "header": _header(spec),
+        "limits": _limits(spec),
+        "parameters": _parameters(spec),
+        "report": _report(spec),
+        "verify": {"verify": spec.verify, "golden_vectors": spec.golden_vectors},
+    }
+
+
+def samples_source(spec: ModelSpec) -> str:
+    """Return where the representative samples come from: "none", "generate" or "function".
+
+    Raises
+    ------
+    UserError
+        If there is nothing to draw from.
+    """
+    if spec.tflite_converter.mode == "float":
+        return "none"
+    if spec.tflite_converter["representative_dataset"] != "generate":
+        return "function"
+    if spec.dataset is None:
+        raise UserError(
+            'representative_dataset is "generate", but the spec has no dataset to draw from',
+            fix="set dataset, or give a generator function as representative_dataset",
+        )
+    return "generate"
 
 
 def asked_for(found: Mapping[str, Mapping[str, Any]]) -> list[str]:
@@ -97,19 +132,13 @@ def _graph(spec: ModelSpec) -> dict[str, Any]:
 
 def calibration(spec: ModelSpec, where: str) -> dict[str, Any]:
     """Return what decides the representative samples."""
-    given = spec.tflite_converter["representative_dataset"]
-    if spec.tflite_converter.mode == "float":
-        return {"source": "none"}
-    if given == "generate":
-        if spec.dataset is None:
-            raise UserError(
-                'representative_dataset is "generate", but the spec has no dataset to draw from',
-                fix="set dataset, or give a generator function as representative_dataset",
-            )
-        source, used = "generate", [spec.dataset]
-    else:
+    source = samples_source(spec)
+    if source == "none":
+        return {"source": source}
+    used: list[Any] = [spec.dataset] if spec.dataset else []
+    if source == "function":
         # The training data shows whether the samples are on the same scale.
-        source, used = "function", [given, *([spec.dataset] if spec.dataset else [])]
+        used.insert(0, spec.tflite_converter["representative_dataset"])
     found = [fingerprint(function, os.getcwd(), where) for function in used]
     limit = spec.tflite_converter["representative_dataset_max_samples"] if source == "generate" else None
     return {
@@ -202,11 +231,17 @@ def training(spec: ModelSpec, where: str) -> dict[str, Any]:
 
     Code that cannot be fingerprinted stops a training, and nothing else: its error is kept for then.
     """
-    plain = {"epochs": spec.epochs, "batch_size": spec.batch_size, "seed": spec.seed}
+    plain: dict[str, Any] = {"epochs": spec.epochs, "batch_size": spec.batch_size, "seed": spec.seed}
+    # TensorBoard's options and `on_training_complete` are no part of it: they change nothing that is trained.
+    for name in ("checkpoint", "early_stopping", "lr_schedule", "reduce_lr_on_plateau"):
+        options = getattr(spec, name)
+        if options:
+            plain[name] = options.plain()
     used = {
         "model code": (spec.build_model_function, spec),  # it is called with the spec
         "dataset code": spec.dataset,
         "train_callbacks code": spec.train_callbacks,
+        **({"lr_schedule code": spec.lr_schedule.get("schedule")} if spec.lr_schedule else {}),
         "optimizer code": spec.optimizer,
         "loss code": spec.loss,
         "metrics code": spec.metrics,

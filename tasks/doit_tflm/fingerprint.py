@@ -25,6 +25,7 @@ from collections.abc import Callable, Iterable
 from pathlib import PurePath
 from typing import Any
 
+from doit_tflm.callback_options import CallbackOptions
 from doit_tflm.errors import UserError
 from doit_tflm.files import digest_bytes
 from doit_tflm.library import library_object
@@ -105,7 +106,8 @@ class Fingerprint:
             for name in attribute_names():
                 if (every or name in self.mentioned) and name not in ("dataset", "build_model_function"):
                     value = getattr(spec, name)
-                    self.add(value.canonical() if name == "tflite_converter" else value, f"spec.{name}")
+                    plain = value.data if isinstance(value, CallbackOptions) else value
+                    self.add(value.canonical() if name == "tflite_converter" else plain, f"spec.{name}")
 
     def _line(self, path: str, text: str) -> None:
         self.lines.append(f"{path} = {text}".replace(self._root, "."))

@@ -25,6 +25,7 @@ __all__ = [
     "LoadedModel",
     "find_weights",
     "forget_custom_objects",
+    "frozen",
     "has_own_code",
     "is_keras2",
     "load",
@@ -172,15 +173,15 @@ def load(path: Path, where: str, build: Callable[[], Any] | None) -> LoadedModel
         keras = keras_module(version)
         keras.backend.clear_session()
         if not whole:
-            return replace(_frozen(_rebuilt(path, where, build)), is_built=True)
+            return replace(frozen(_rebuilt(path, where, build)), is_built=True)
         try:
-            return _frozen(keras.models.load_model(path, compile=False))
+            return frozen(keras.models.load_model(path, compile=False))
         except (TypeError, ValueError):
             # A newer Keras describes layers in words that this one does not know; their weights it can read.
             if build is None or not _is_newer(version, keras.__version__):
                 raise
             note = f"{path.name} is Keras {version}'s: build_model_function makes the model around its weights"
-            return replace(_frozen(_rebuilt(path, where, build)), is_built=True, notes=(note,))
+            return replace(frozen(_rebuilt(path, where, build)), is_built=True, notes=(note,))
     except UserError:
         raise
     except (OSError, ValueError, TypeError, KeyError, AttributeError, RuntimeError) as error:
@@ -275,8 +276,14 @@ def _written_by(path: Path, where: str) -> tuple[str, bool]:
         return text, "model_config" in attributes
 
 
-def _frozen(model: Any) -> LoadedModel:
-    """Return a Keras model as a function."""
+def frozen(model: Any) -> LoadedModel:
+    """Return a Keras model, of either Keras, as a function.
+
+    Raises
+    ------
+    UserError
+        If an input has a dynamic shape, the batch aside.
+    """
     import tensorflow as tf
 
     names = list(getattr(model, "input_names", [])) or [tensor.name.partition(":")[0] for tensor in model.inputs]

@@ -13,7 +13,7 @@ from doit_tflm import tflite
 from doit_tflm.errors import UserError
 from doit_tflm.schema.flatbuffer import Bounded, content, numbers, reading, tables, text
 
-__all__ = ["METADATA_NAME", "Typed", "decode", "decode_typed", "embed", "encode", "model_hash"]
+__all__ = ["METADATA_NAME", "TYPES", "Typed", "decode", "decode_typed", "embed", "encode", "model_hash"]
 
 METADATA_NAME = "SL_PARAMSv1"
 """The metadata entry that holds the parameters."""
@@ -38,6 +38,8 @@ _TABLES = {
     "bin": "Binary",
 }
 """MLTK's names of the types, in the order of the union's members, and the schema's."""
+TYPES = tuple(_TABLES)
+"""The wire types, by MLTK's names."""
 _RANGES = {f"int{bits}": (-(1 << bits - 1), (1 << bits - 1) - 1) for bits in (8, 16, 32, 64)}
 _RANGES |= {f"uint{bits}": (0, (1 << bits) - 1) for bits in (8, 16, 32, 64)}
 _ITEMS = {"str_list": "str", "int32_list": "int32", "float_list": "float"}

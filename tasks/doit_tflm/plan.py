@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from doit_tflm.actions import Stage
 from doit_tflm.c_text import c_identifier, file_stem
 from doit_tflm.config import FACETS, Config
 
-__all__ = ["resolver_stage", "stages"]
+__all__ = ["ONCE", "ONCE_LOG", "resolver_stage", "stages"]
+
+ONCE, ONCE_LOG = "once.tflite", "once.log"
+"""What is built beside the stages goes there, in the model's build directory."""
 
 _OURS, _TENSORFLOW = "version:doit-tflm", "version:tensorflow"
 _TFLM = "version:tflite-micro"
@@ -27,7 +32,7 @@ _WORK = {
     "accuracy": ("evaluation:evaluate", ("script", "directory", "model", "archive_path", "converter")),
     "evaluate": ("evaluation:record", ("script", "directory", "archive_path")),
     "report": ("check:report", ("script", "directory", "model", "archive_path", "converter")),
-    "train": ("train:train", ("script", "directory", "model", "archive_path")),
+    "train": ("train:train", ("script", "directory", "model", "archive_path", "asked")),
 }
 """The stages by the names of doit's tasks: the function that does the work, and what it takes."""
 
@@ -35,7 +40,7 @@ _VERBS = {"convert": "quantize", "accuracy": "evaluate", "evaluate": "record"}
 """What the console calls a stage, where the task that does all up to and after it has that name."""
 
 
-def stages(spec: str, config: Config) -> list[Stage]:
+def stages(spec: str, config: Config, name: str = "", asked: Mapping[str, Any] | None = None) -> list[Stage]:
     """Return the stages of a model's build, in order, and its training.
 
     Parameters
@@ -44,10 +49,15 @@ def stages(spec: str, config: Config) -> list[Stage]:
         The specification script, relative to the project.
     config : Config
         The project's settings.
+    name : str, optional
+        What to call build directory and archive, if not as the specification.
+    asked : mapping, optional
+        What training is asked for besides the specification: see `doit_tflm.train.train`.
     """
-    model = Path(spec).stem
+    model = name or Path(spec).stem
     directory = f"{config.build_dir}/{model}"
-    archive = f"{spec.removesuffix('.py')}.mltk.zip"
+    archive = f"{config.models_dir}/{model}.mltk.zip"
+    epochs = (asked or {}).get("epochs", "as specified")
     names = (*FACETS, "toolchain", "measured", "accuracy", "sources")
     facets = {name: f"{directory}/{name}.json" for name in names}
     samples, calibrated, quantized, vectors, final = (
@@ -77,20 +87,21 @@ def stages(spec: str, config: Config) -> list[Stage]:
         ),
         ("evaluate", [facets["accuracy"], facets["limits"], final], []),
         ("report", [facets["report"], facets["graph"], samples, calibrated, *_FRAMEWORKS, converter], []),
-        ("train", [facets["training"], *_FRAMEWORKS], []),
+        ("train", [facets["training"], f"value:epochs={epochs}", *_FRAMEWORKS], []),
     ]
-    arguments = {
+    arguments: dict[str, Any] = {
         "script": spec,
         "directory": directory,
         "model": model,
         "archive_path": archive,
         "header_dir": config.header_dir,
         "converter": config.converter,
+        "asked": dict(asked or {}),
     }
     return [_stage(*row, arguments) for row in rows]
 
 
-def _stage(task: str, inputs: list[str], outputs: list[str], arguments: dict[str, str]) -> Stage:
+def _stage(task: str, inputs: list[str], outputs: list[str], arguments: dict[str, Any]) -> Stage:
     """Return one stage; `arguments` are those of all stages, of which it takes its own."""
     model, directory = arguments["model"], arguments["directory"]
     verb = _VERBS.get(task, task)

@@ -4,16 +4,32 @@ from __future__ import annotations
 
 import gc
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 from doit_tflm.config import Config, read_config
 from doit_tflm.errors import UserError
 from doit_tflm.files import normalise
 
-__all__ = ["find_model", "find_project", "inside", "model_names", "run_doit"]
+__all__ = [
+    "ARCHIVE_SUFFIX",
+    "TEST_SUFFIX",
+    "Located",
+    "find_project",
+    "inside",
+    "locate",
+    "model_names",
+    "run_alone",
+    "run_doit",
+    "run_tasks",
+]
+
+ARCHIVE_SUFFIX = ".mltk.zip"
+TEST_SUFFIX = "-test"
+"""What a dry run's archive has in its name."""
 
 
 def find_project(start: Path) -> Path:
@@ -24,13 +40,47 @@ def find_project(start: Path) -> Path:
     return start
 
 
-def find_model(model: str | Path) -> tuple[Path, str]:
-    """Return the project's directory and the model's name.
+@dataclass(frozen=True)
+class Located:
+    """A model, and where its files are.
+
+    Attributes
+    ----------
+    root : Path
+        The project's directory; the current one for a model of no project. The other paths are relative to it.
+    name : str
+        The model's name.
+    script : str
+        Its specification; empty where only the archive has one.
+    archive : str
+        Its archive, which need not exist.
+    is_built_here : bool
+        Whether the project builds it. Else its files lie somewhere else, and are used as they are.
+    is_test : bool
+        Whether it is meant as its dry run left it: ``NAME-test``, with an archive of its own.
+    """
+
+    root: Path
+    name: str
+    script: str
+    archive: str
+    is_built_here: bool
+    is_test: bool = False
+
+    @property
+    def trained_as(self) -> str:
+        """What build directory and archive are called."""
+        return f"{self.name}{TEST_SUFFIX}" if self.is_test else self.name
+
+
+def locate(model: str | Path) -> Located:
+    """Return a model's files.
 
     Parameters
     ----------
     model : str or Path
-        A name in the project around the current directory; or the path of a specification script or archive.
+        A name in the project around the current directory, or ``NAME-test``; or the path of a specification script
+        or archive, wherever it is.
 
     Raises
     ------
@@ -38,21 +88,40 @@ def find_model(model: str | Path) -> tuple[Path, str]:
         If there is no such model.
     """
     path = Path(model)
-    if path.suffix != ".py" and not path.name.endswith(".mltk.zip"):
+    if path.suffix != ".py" and not path.name.endswith(ARCHIVE_SUFFIX):
         root = find_project(Path.cwd())
-        return root, model_names(root, [str(model)])[0]
+        return _in_project(root, str(model))
     if not path.exists():
         raise UserError("there is no such file", str(path))
-    name = path.name.removesuffix(".mltk.zip").removesuffix(".py")
-    root = find_project(path.absolute().parent)
-    config = read_config(root)
-    if normalise(path.absolute().parent, root) != config.models_dir:
-        raise UserError(
-            "is not in the project's models_dir",
-            str(path),
-            f"move it to {root / config.models_dir}, or set models_dir",
-        )
-    return root, name
+    full = path.absolute()
+    root = find_project(full.parent)
+    stem = path.name.removesuffix(ARCHIVE_SUFFIX).removesuffix(".py")
+    if normalise(full.parent, root) == read_config(root).models_dir and _named(root, stem):
+        return _in_project(root, stem)
+    # An archive has a specification of its own.
+    script = str(path) if path.suffix == ".py" else ""
+    archive = str(path.with_name(f"{stem}{ARCHIVE_SUFFIX}"))
+    return Located(Path.cwd(), stem.removesuffix(TEST_SUFFIX), script, archive, is_built_here=False)
+
+
+def _named(root: Path, name: str) -> str:
+    """Return the project's model of a name, or of ``NAME-test``; empty if there is none."""
+    with inside(root):
+        known = [Path(spec).stem for spec in read_config().specs()]
+    return next((one for one in (name, name.removesuffix(TEST_SUFFIX)) if one in known), "")
+
+
+def _in_project(root: Path, name: str) -> Located:
+    found = _named(root, name) or model_names(root, [name])[0]
+    directory = read_config(root).models_dir
+    return Located(
+        root,
+        found,
+        f"{directory}/{found}.py",
+        f"{directory}/{name}{ARCHIVE_SUFFIX}",
+        is_built_here=True,
+        is_test=found != name,
+    )
 
 
 def model_names(root: Path, wanted: Sequence[str] = ()) -> list[str]:
@@ -86,8 +155,8 @@ def inside(root: Path) -> Iterator[None]:
         os.chdir(before)
 
 
-def run_doit(config: Config, names: Sequence[str], output: TextIO) -> int:
-    """Build models of the project in the current directory as ``doit quantize`` does, without a dodo.py.
+def run_doit(config: Config, names: Sequence[str], output: TextIO, *wanted: str) -> int:
+    """Build models of the project in the current directory as doit does, without a dodo.py.
 
     Parameters
     ----------
@@ -95,6 +164,62 @@ def run_doit(config: Config, names: Sequence[str], output: TextIO) -> int:
         The project's settings.
     names : sequence of str
         The models. The op resolvers of programs are written whose models are all among them.
+    output : TextIO
+        Where the line of each stage goes.
+    *wanted : str
+        The tasks; ``quantize`` when left out.
+
+    Returns
+    -------
+    int
+        doit's exit code: 0 for success.
+    """
+    from doit_tflm import tasks
+
+    specs = [f"{config.models_dir}/{name}.py" for name in names]
+    return run_tasks(lambda: tasks.tasks_of(specs, config), wanted or ["quantize"], output)
+
+
+def run_alone(
+    config: Config, found: Located, task: str, output: TextIO, asked: Mapping[str, Any] | None = None
+) -> int:
+    """Run a task of one model under the name that it is trained as; a dry run has no other tasks.
+
+    Parameters
+    ----------
+    config : Config
+        The settings of the project in the current directory.
+    found : Located
+        The model.
+    task : str
+        The task, e.g. ``"archive"``.
+    output : TextIO
+        Where the line of each stage goes.
+    asked : mapping, optional
+        What training is asked for besides the specification: see `doit_tflm.train.train`.
+
+    Returns
+    -------
+    int
+        doit's exit code: 0 for success.
+    """
+    from doit_tflm.tasks import tasks_of_training
+
+    name = found.trained_as
+    return run_tasks(
+        lambda: tasks_of_training(found.script, config, name, asked or {}), [f"{task}:{name}"], output
+    )
+
+
+def run_tasks(creator: Callable[[], Iterator[dict[str, Any]]], wanted: Sequence[str], output: TextIO) -> int:
+    """Run doit on some tasks, without a dodo.py.
+
+    Parameters
+    ----------
+    creator : callable
+        Yields doit's tasks.
+    wanted : sequence of str
+        Those to be run.
     output : TextIO
         Where the line of each stage goes.
 
@@ -110,13 +235,9 @@ def run_doit(config: Config, names: Sequence[str], output: TextIO) -> int:
 
     # A run of doit is made for a process of its own: see doit_config and Reporter.complete_run.
     threshold = gc.get_threshold()
-    specs = [f"{config.models_dir}/{name}.py" for name in names]
-    namespace = {
-        "DOIT_CONFIG": {**tasks.doit_config(), "outfile": output},
-        "task_models": lambda: tasks.tasks_of(specs, config),
-    }
+    namespace = {"DOIT_CONFIG": {**tasks.doit_config(), "outfile": output}, "task_models": creator}
     try:
-        return int(DoitMain(ModuleTaskLoader(namespace), config_filenames=()).run(["run", "quantize"]))
+        return int(DoitMain(ModuleTaskLoader(namespace), config_filenames=()).run(["run", *wanted]))
     finally:
         actions.close_workers()
         gc.unfreeze()

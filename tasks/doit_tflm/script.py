@@ -20,7 +20,7 @@ from doit_tflm.files import digest_bytes
 from doit_tflm.spec import CURRENT_NAME, ModelSpec
 from doit_tflm.trace import is_own, is_own_module
 
-__all__ = ["Script", "loaded", "user_code"]
+__all__ = ["Script", "loaded", "surroundings", "user_code"]
 
 
 @dataclass(frozen=True)
@@ -78,16 +78,23 @@ class _OwnFinder(importlib.abc.MetaPathFinder):
 def loaded(path: str) -> Iterator[Script]:
     """Run a specification script, and keep its surroundings for the block.
 
-    The script's directory, then the project's, are searched for modules. What it imports of the user's modules
-    is forgotten afterwards, so that two scripts may have helpers of the same name beside them.
-
     Raises
     ------
     UserError
         If the script fails, or does not define exactly one ModelSpec.
     """
-    stem = Path(path).stem
-    name = f"doit_tflm_model_{digest_bytes(os.path.abspath(path).encode())[:8]}_{stem}"
+    with surroundings(path):
+        module = _run(path)
+        yield Script(path, _the_spec(module, path), module)
+
+
+@contextmanager
+def surroundings(path: str) -> Iterator[None]:
+    """Import as a specification script does, for the block.
+
+    The script's directory, then the project's, are searched for modules. What it imports of the user's modules
+    is forgotten afterwards, so that two scripts may have helpers of the same name beside them.
+    """
     # Both remember files by their date: too coarse for an edit in the same tick.
     linecache.clearcache()
     importlib.invalidate_caches()
@@ -96,11 +103,11 @@ def loaded(path: str) -> Iterator[Script]:
     saved_path, finder = list(sys.path), _OwnFinder()
     sys.path[:0] = [os.path.abspath(Path(path).parent), os.getcwd()]
     sys.meta_path.insert(0, finder)
-    token = CURRENT_NAME.set(stem)
+    token = CURRENT_NAME.set(Path(path).stem)
     try:
-        module = _run(path, name)
-        yield Script(path, _the_spec(module, path), module)
+        yield
     finally:
+        name = _module_name(path)
         own = [k for k in set(sys.modules) - before if k == name or is_own_module(sys.modules[k], os.getcwd())]
         for key in own:
             del sys.modules[key]
@@ -109,8 +116,14 @@ def loaded(path: str) -> Iterator[Script]:
         sys.path[:] = saved_path
 
 
-def _run(path: str, name: str) -> ModuleType:
+def _module_name(path: str) -> str:
+    """Return what a script's module is called: no two are called the same."""
+    return f"doit_tflm_model_{digest_bytes(os.path.abspath(path).encode())[:8]}_{Path(path).stem}"
+
+
+def _run(path: str) -> ModuleType:
     """Run a script as a module."""
+    name = _module_name(path)
     if not Path(path).is_file():
         raise UserError("there is no such specification", path, "write it, or name another model")
     module = ModuleType(name)

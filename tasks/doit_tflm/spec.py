@@ -8,6 +8,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any
 
+from doit_tflm.callback_options import CALLBACKS, CallbackOptions
 from doit_tflm.errors import UserError
 from doit_tflm.settings import ConverterSettings
 
@@ -76,6 +77,14 @@ class _Fields:
     loss: Any = ""
     metrics: list[Any] = field(default_factory=list)
     train_callbacks: Any = ()
+    on_quantize_complete: Callable[[Any], Any] | None = None
+    checkpoint: Any = field(default_factory=lambda: CallbackOptions("checkpoint"))
+    checkpoints_enabled: bool = True
+    early_stopping: Any = field(default_factory=lambda: CallbackOptions("early_stopping"))
+    reduce_lr_on_plateau: Any = field(default_factory=lambda: CallbackOptions("reduce_lr_on_plateau"))
+    lr_schedule: Any = field(default_factory=lambda: CallbackOptions("lr_schedule"))
+    tensorboard: Any = field(default_factory=lambda: CallbackOptions("tensorboard"))
+    on_training_complete: Callable[[Any], Any] | None = None
     seed: int = 0
     evaluate_as: str = ""
     max_accuracy_drop: float | None = None
@@ -103,6 +112,7 @@ _KINDS: dict[str, tuple[Any, str]] = {
     "metrics": ((list, tuple), "a list"),
     "seed": (int, "a whole number"),
     "evaluate_as": (str, f"one of {', '.join(map(repr, KINDS_OF_MODEL))}"),
+    "checkpoints_enabled": (bool, "True or False"),
     "verify": (bool, "True or False"),
     "max_accuracy_drop": ((int, float), "a number, e.g. 0.01 for one percentage point"),
     "golden_vectors": (int, "a whole number, 0 for none"),
@@ -127,7 +137,7 @@ class ModelSpec(_Fields):
     Attributes
     ----------
     name : str
-        The stem of the script's file name.
+        The stem of the script's file name. Only a spec that is made outside of a script can be given one.
     version : int
         The model's version, stored in its parameters.
     description : str
@@ -144,6 +154,9 @@ class ModelSpec(_Fields):
         Arrays have shape (samples, *input shape). Several inputs are a dict by input name, or a list.
     build_model_function : callable
         ``build_model_function(spec)`` returns a compiled ``keras.Model``.
+    on_quantize_complete : callable
+        ``on_quantize_complete(model)`` is called with the `TfliteModel` where ``quantize_model(...,
+        post_process=True)`` asks for it: to upload the model, for example.
     data_files : list of str
         Globs, relative to the project, of files that the dataset reads without Python noticing.
     input_shape : tuple of int, optional
@@ -152,7 +165,17 @@ class ModelSpec(_Fields):
         A file of weights (``.h5``, ``.keras``, ``.weights.h5``) or a SavedModel directory, relative to the
         project; the archive's member when empty.
     epochs, batch_size, optimizer, loss, metrics, train_callbacks
-        For training. `train_callbacks` is a list of Keras callbacks, or a function that makes one.
+        For training. `train_callbacks` is a list of Keras callbacks, or a function that makes one. Epochs of -1
+        go on until `early_stopping` ends them.
+    checkpoint, early_stopping, reduce_lr_on_plateau, lr_schedule, tensorboard : CallbackOptions
+        Options of the Keras callbacks ModelCheckpoint, EarlyStopping, ReduceLROnPlateau, LearningRateScheduler and
+        TensorBoard: strict mappings; empty, or set to None, for no such callback. With `checkpoint` the weights of
+        the best epoch go into the archive, without it those of the last.
+    checkpoints_enabled : bool
+        Whether each epoch's end is stored below the build directory, for ``doit-tflm train NAME --resume``.
+    on_training_complete : callable, optional
+        ``on_training_complete(results)`` is called once the trained weights are in the archive, with a
+        `doit_tflm.train.TrainingResults`.
     seed : int
         Seeds training and the drawing of samples.
     evaluate_as : str
@@ -190,6 +213,8 @@ class ModelSpec(_Fields):
     name: str
     tflite_converter: ConverterSettings
     model_parameters: dict[str, Any]
+    script: str = ""
+    """Where `load_model_spec` read it: the script's absolute path."""
 
     def __setattr__(self, key: str, value: Any) -> None:
         """Check and set an attribute."""
@@ -198,7 +223,10 @@ class ModelSpec(_Fields):
                 raise UserError(f"{key} is {value!r}", fix=f"use a dict, or set {key}[KEY] = VALUE")
             value = ConverterSettings(dict(value)) if key == "tflite_converter" else dict(value)
         elif key == "name":
-            raise UserError("name cannot be set", fix="rename the script: its stem is the model's name")
+            if self.name:
+                raise UserError("name cannot be set", fix="rename the script: its stem is the model's name")
+            if not isinstance(value, str) or not value:
+                raise UserError(f"name is {value!r}, but must be a string", fix='give one, e.g. "kws"')
         elif key not in _Fields.__dataclass_fields__:
             near = difflib.get_close_matches(key, attribute_names(), n=1)
             fix = f"did you mean {near[0]!r}?" if near else "keep values of your own in module variables"
@@ -221,7 +249,9 @@ def _shape(value: Any) -> tuple[int, ...]:
 
 def _checked(key: str, value: Any) -> Any:
     """Return an attribute's value, if it is of the right kind."""
-    if key in ("dataset", "build_model_function"):
+    if key in CALLBACKS:
+        return CallbackOptions(key, value)
+    if key in ("dataset", "build_model_function", "on_training_complete", "on_quantize_complete"):
         if value is not None and not callable(value):
             raise UserError(f"{key} is {value!r}", fix="give a function, without calling it")
         return value
@@ -238,6 +268,8 @@ def _checked(key: str, value: Any) -> Any:
 
 def _check_value(key: str, value: Any, words: str) -> None:
     """Raise an error for a value that is of the right kind, but out of range."""
+    if key == "epochs" and value == -1:
+        return
     if key in _LOWEST and not _LOWEST[key] <= value < float("inf"):
         raise UserError(f"{key} is {value}", fix=f"use {_LOWEST[key]} or more")
     if key == "evaluate_as" and value not in ("", *KINDS_OF_MODEL):

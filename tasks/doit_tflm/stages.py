@@ -19,10 +19,19 @@ from doit_tflm.errors import UserError
 from doit_tflm.files import DigestCache
 from doit_tflm.observe import observe, version
 from doit_tflm.reads import reading
-from doit_tflm.script import loaded, user_code
+from doit_tflm.script import Script, loaded, user_code
 from doit_tflm.work import Result, done, stored
 
-__all__ = ["KERAS_SUMMARY", "calibrate", "preview", "quantize", "sample", "specify", "trained_model"]
+__all__ = [
+    "KERAS_SUMMARY",
+    "built_model",
+    "calibrate",
+    "preview",
+    "quantize",
+    "sample",
+    "specify",
+    "trained_model",
+]
 
 
 KERAS_SUMMARY = "keras.summary.txt"
@@ -128,12 +137,17 @@ def _builder(script: str) -> Callable[[], Any] | None:
 
     def build() -> Any:
         with loaded(script) as running:
-            if running.spec.build_model_function is None:
-                raise UserError("weights alone need build_model_function", script, "set it")
-            with user_code(script, "build_model_function "):
-                return running.spec.build_model_function(running.spec)
+            return built_model(running)
 
     return build
+
+
+def built_model(running: Script) -> Any:
+    """Return what the specification's build_model_function makes, for weights without a model."""
+    if running.spec.build_model_function is None:
+        raise UserError("weights alone need build_model_function", running.path, "set it")
+    with user_code(running.path, "build_model_function "):
+        return running.spec.build_model_function(running.spec)
 
 
 def _built_by(directory: str) -> dict[str, str | None]:

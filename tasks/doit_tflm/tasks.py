@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import gc
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -27,10 +27,10 @@ from doit_tflm.config import Config, read_config
 from doit_tflm.engine import ContentChecker, Session, StageCheck
 from doit_tflm.errors import UserError
 from doit_tflm.observe import is_path
-from doit_tflm.plan import resolver_stage, stages
+from doit_tflm.plan import ONCE, ONCE_LOG, resolver_stage, stages
 from doit_tflm.reporter import Reporter
 
-__all__ = ["doit_config", "model_tasks", "tasks_of"]
+__all__ = ["doit_config", "model_tasks", "tasks_of", "tasks_of_training"]
 
 SESSION = "_session"
 """The hidden task that takes the project's lock."""
@@ -115,6 +115,29 @@ def tasks_of(specs: list[str], config: Config) -> Iterator[dict[str, Any]]:
         yield _task(stage, config)
 
 
+def tasks_of_training(spec: str, config: Config, name: str, asked: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """Yield the doit tasks of one model; its training always runs, and no build follows it.
+
+    Parameters
+    ----------
+    spec : str
+        The specification script, relative to the project.
+    config : Config
+        The project's settings.
+    name : str
+        What to call build directory and archive.
+    asked : mapping
+        What training is asked for besides the specification: see `doit_tflm.train.train`.
+    """
+    directories = (config.models_dir, config.build_dir, f"{config.build_dir}/{name}")
+    yield {"basename": SESSION, "actions": [], "uptodate": [Session(directories)]}
+    for stage in stages(spec, config, name, asked):
+        task = _task(stage, config)
+        if task["basename"] == "train":
+            task["uptodate"].append(False)
+        yield task
+
+
 def _programs(specs: list[str], config: Config) -> list[Stage]:
     """Return the stages that write the op resolvers of programs, as far as all of their models are there."""
     known = {Path(spec).stem for spec in specs}
@@ -157,6 +180,8 @@ def _tasks_of(spec: str, config: Config) -> Iterator[dict[str, Any]]:
             task["actions"].append([sys.executable, "-m", "doit_tflm", "quantize", model])
         clean += task["clean"]
         yield task
+    directory = f"{config.build_dir}/{model}"
+    clean.append(Remove(tuple(f"{directory}/{name}" for name in (ONCE, ONCE_LOG)), (directory,)))
     yield {
         "basename": "quantize",
         "name": model,

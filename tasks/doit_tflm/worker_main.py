@@ -10,12 +10,14 @@ import signal
 import sys
 import threading
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from doit_tflm.errors import UserError
 
-__all__ = ["main", "progress"]
+__all__ = ["main", "output_to", "progress"]
 
 _replies: Any = None
 
@@ -39,6 +41,23 @@ def _redirect(log: str) -> None:
     os.dup2(descriptor, 1)
     os.dup2(descriptor, 2)
     os.close(descriptor)
+
+
+@contextmanager
+def output_to(log: str) -> Iterator[None]:
+    """Send what is printed during the block, by Python and by C++, to a new log file."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    kept = os.dup(1), os.dup(2)
+    try:
+        _redirect(log)
+        yield
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        for number, descriptor in enumerate(kept, 1):
+            os.dup2(descriptor, number)
+            os.close(descriptor)
 
 
 def _run(job: dict[str, Any]) -> dict[str, Any]:

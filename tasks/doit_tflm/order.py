@@ -1,0 +1,281 @@
+"""A model to quantize, as a user orders it: by the project's build where that gives it, else in one go."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, TextIO
+
+from doit_tflm import archive
+from doit_tflm.actions import run_aside
+from doit_tflm.config import Config, read_config
+from doit_tflm.epochs import best_epoch
+from doit_tflm.errors import UserError
+from doit_tflm.files import write_if_changed
+from doit_tflm.keras_io import find_weights
+from doit_tflm.plan import ONCE, ONCE_LOG
+from doit_tflm.project import Located, inside, locate, run_alone, run_doit
+from doit_tflm.settings import ConverterSettings
+from doit_tflm.spec import ModelSpec
+
+if TYPE_CHECKING:
+    from doit_tflm.once import Wanted
+
+__all__ = ["Order", "Quantized", "quantize"]
+
+_WEIGHTS, _HISTORY = "train/weights/", "train/training-history.json"
+"""Where an archive keeps the weights of a training's epochs."""
+
+
+@dataclass(frozen=True)
+class Order:
+    """What to quantize, and how; for the attributes see `doit_tflm.quantize_model`."""
+
+    model: str | Path | ModelSpec
+    output: str = ""
+    weights: str = ""
+    build: bool = False
+    update_archive: bool | None = None
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    keras_model: Any = None
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether the specification and its weights are used as they are."""
+        return not (self.weights or self.build or self.settings or self.keras_model is not None)
+
+
+@dataclass(frozen=True)
+class Quantized:
+    """What came of an order.
+
+    Attributes
+    ----------
+    path : Path
+        The ``.tflite``.
+    code : int
+        An exit code as doit's: 0 for success. A build that failed has said why.
+    logs : tuple of Path
+        What TensorFlow printed, then or earlier.
+    directory : Path, optional
+        The build directory of the project's build.
+    """
+
+    path: Path
+    code: int
+    logs: tuple[Path, ...]
+    directory: Path | None = None
+
+
+def quantize(order: Order, console: TextIO) -> Quantized:
+    """Do what was ordered.
+
+    Parameters
+    ----------
+    order : Order
+        The model, and what to do.
+    console : TextIO
+        Where the line of each stage goes.
+
+    Returns
+    -------
+    Quantized
+        The ``.tflite``, and whether all went well.
+
+    Raises
+    ------
+    UserError
+        If the order cannot be, or what is built beside the project's build fails.
+    """
+    if order.build and (order.weights or order.keras_model is not None):
+        raise UserError("--build and weights exclude each other", fix="leave one out")
+    spec = order.model if isinstance(order.model, ModelSpec) else None
+    found = _located(order.model)
+    output = _output(order.output, found)
+    if order.weights and Path(order.weights).exists():
+        order = replace(order, weights=str(Path(order.weights).absolute()))
+    if order.is_plain and spec is None and found.is_built_here:
+        return _incrementally(order, found, output, console)
+    return _once(order, found, output, console)
+
+
+def _located(model: str | Path | ModelSpec) -> Located:
+    if not isinstance(model, ModelSpec):
+        return locate(model)
+    if model.script:
+        return locate(model.script)
+    if not model.name:
+        raise UserError("a ModelSpec that no script made has no name", fix='give it one: ModelSpec(name="kws")')
+    return Located(Path.cwd(), model.name, "", "", is_built_here=False)
+
+
+def _output(given: str, found: Located) -> Path | None:
+    """Return the file to write, from a file or a directory."""
+    if not given:
+        return None
+    path = Path(given).absolute()
+    if path.suffix == ".tflite" and not path.is_dir():
+        return path
+    if path.exists() and not path.is_dir():
+        raise UserError("exists, and is no directory", given, "name a directory, or a file that ends with .tflite")
+    return path / f"{found.name}{'.test' if found.is_test else ''}.tflite"
+
+
+def _incrementally(order: Order, found: Located, output: Path | None, console: TextIO) -> Quantized:
+    """Bring up to date what is wanted of a model of the project."""
+    updates = order.update_archive if order.update_archive is not None else output is None
+    name = found.trained_as
+    with inside(found.root):
+        config = read_config()
+        if found.is_test:  # which has no C sources
+            code = run_alone(config, found, "archive" if updates else "embed", console)
+        else:
+            # The archive and the C sources, the sources only, or none of both.
+            task = "quantize" if updates else "embed" if output else "header"
+            code = run_doit(config, [name], console, f"{task}:{name}")
+    directory = found.root / config.build_dir / name
+    made = directory / f"{name}.tflite"
+    if code == 0 and output is not None:
+        write_if_changed(output, made.read_bytes())
+    return Quantized(output or made, code, tuple(sorted(directory.glob("*.log"))), directory)
+
+
+def _once(order: Order, found: Located, output: Path | None, console: TextIO) -> Quantized:
+    """Build a model in one go."""
+    from doit_tflm.once import Wanted
+
+    with inside(found.root), tempfile.TemporaryDirectory() as scratch:
+        config = read_config()
+        target = output or _default_output(found, config)
+        script = found.script or (_script_in(found, scratch) if found.archive else "")
+        wanted = Wanted(
+            archive_path=found.archive,
+            converter=config.converter,
+            output=str(target),
+            update_archive=_updates_archive(order, found, output),
+            weights=_weights(order, found, scratch),
+            build=order.build,
+            settings=_settings(order.settings),
+        )
+        log = _log(found, config)
+        began = time.monotonic()
+        try:
+            notes = _built(order, script, wanted, log)["notes"]
+        except UserError as error:
+            detail = "\n".join(filter(None, [error.detail.rstrip(), f"log: {log}"]))
+            raise UserError(error.what, error.where, error.fix, detail) from error
+    how = "; ".join(_differences(order, found)) or "once"
+    console.write(f"{found.name}: quantize   ({how})  {time.monotonic() - began:.1f} s\n")
+    console.writelines(f"{found.name}: warning: {note}\n" for note in notes)
+    return Quantized(target, 0, (found.root / log,))
+
+
+def _built(order: Order, script: str, wanted: Wanted, log: str) -> dict[str, Any]:
+    """Build in the worker process; in this one, where it holds what is used."""
+    if not isinstance(order.model, ModelSpec) and order.keras_model is None and not _holds_code(wanted.settings):
+        return run_aside("doit_tflm.once:quantize_script", {"script": script, "wanted": asdict(wanted)}, log)
+    from doit_tflm.once import quantize_once
+    from doit_tflm.script import Script, loaded, surroundings
+    from doit_tflm.worker_main import output_to
+
+    with output_to(log):
+        if isinstance(order.model, ModelSpec):
+            path = script or f"specification of {order.model.name}"
+            with surroundings(path):
+                running = Script(path, order.model, ModuleType(order.model.name))
+                return quantize_once(running, wanted, order.keras_model)
+        with loaded(script) as running:
+            return quantize_once(running, wanted, order.keras_model)
+
+
+def _holds_code(settings: Mapping[str, Any]) -> bool:
+    return any(callable(value) for value in settings.values())
+
+
+def _settings(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return converter settings as plain data, checked; functions as they are."""
+    canonical = ConverterSettings(dict(given)).canonical()
+    return {key: value if callable(value) else canonical[key] for key, value in given.items()}
+
+
+def _differences(order: Order, found: Located) -> Iterator[str]:
+    """Say in what the model is another than the project's build makes."""
+    if isinstance(order.model, ModelSpec):
+        yield "a specification in memory"
+    if order.keras_model is not None:
+        yield "a model in memory"
+    if order.build:
+        yield "built, and trained for one epoch on a few samples"
+    if order.weights:
+        yield f"weights {order.weights}"
+    if order.settings:
+        yield f"other {', '.join(order.settings)}"
+    if found.is_test:
+        yield "a dry run's"
+
+
+def _updates_archive(order: Order, found: Located, output: Path | None) -> bool:
+    """Tell whether the ``.tflite`` goes into the archive."""
+    if order.update_archive is None:
+        return order.is_plain and output is None and bool(found.archive) and Path(found.archive).exists()
+    if order.update_archive and not (found.archive and Path(found.archive).exists()):
+        raise UserError("there is no archive to update", found.archive or found.name, "train the model first")
+    return order.update_archive
+
+
+def _default_output(found: Located, config: Config) -> Path:
+    """Return where a model goes that nobody named a place for."""
+    if found.is_built_here:
+        return found.root / config.build_dir / found.trained_as / ONCE
+    return Path(found.archive or found.script).absolute().parent / f"{found.name}.tflite"
+
+
+def _log(found: Located, config: Config) -> str:
+    if found.is_built_here:
+        return f"{config.build_dir}/{found.trained_as}/{ONCE_LOG}"
+    # Beside nobody's files, and there afterwards for a message to name.
+    return f"{tempfile.gettempdir()}/doit-tflm-{found.name}-{os.getuid()}.log"
+
+
+def _script_in(found: Located, scratch: str) -> str:
+    """Extract the specification that an archive holds, and return its path."""
+    member = f"{found.name}.py"
+    content = archive.read_member(found.archive, member)
+    if content is None:
+        raise UserError(f"has no {member}", found.archive, "give the path of the specification script instead")
+    path = Path(scratch, member)
+    path.write_bytes(content)
+    return str(path)
+
+
+def _weights(order: Order, found: Located, scratch: str) -> str:
+    """Return the file that ``--weights`` means; empty for the archive's own."""
+    value = order.weights
+    if not value and found.is_test and not order.build and order.keras_model is None:
+        # Its members have another name than the model.
+        return str(find_weights(found.trained_as, found.archive, "", scratch)[0])
+    if not value or Path(value).is_absolute():
+        return value
+    kept = archive.members(found.archive) if found.archive and Path(found.archive).exists() else []
+    names = [name.removeprefix(_WEIGHTS) for name in kept if name.startswith(_WEIGHTS)]
+    if value == "best" and names:
+        history = json.loads(archive.read_member(found.archive, _HISTORY) or b"{}")
+        chosen = best_epoch(names, history)
+    else:
+        chosen = value
+    if chosen not in names:
+        listed = ", ".join(sorted(names)) or "no weights of single epochs"
+        raise UserError(
+            f"there are no weights {value!r}; the archive has {listed}", fix="give a path, or the name of one"
+        )
+    content = archive.read_member(found.archive, f"{_WEIGHTS}{chosen}")
+    assert content is not None
+    extracted = Path(scratch, chosen)
+    extracted.write_bytes(content)
+    return str(extracted)
