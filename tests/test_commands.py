@@ -472,7 +472,7 @@ def test_quantize_builds_a_model_as_doit_does(project: Project, model: str) -> N
     run = ours(project, "quantize", model)
     assert run.code == 0, run.err
     assert sorted(run.stages) == sorted(VERBS)
-    assert ours(project, "quantize", model).out == UP_TO_DATE
+    assert ours(project, "quantize", model).out.startswith(UP_TO_DATE)
     assert project.build().out == UP_TO_DATE, "it is the build of doit quantize:kws"
 
 
@@ -567,7 +567,7 @@ def test_quantize_model_prints_nothing(
     [
         ("kwz", "there is no model 'kwz'; there are kws"),
         ("models/kwz.py", "models/kwz.py: there is no such file"),
-        ("standin.py", "standin.py: is not in the project's models_dir"),
+        ("standin.py", "standin.py: defines no ModelSpec"),
     ],
 )
 def test_quantize_model_of_what_is_not_there_is_an_error(

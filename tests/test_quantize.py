@@ -155,7 +155,7 @@ def test_weights_of_a_path_give_another_model_and_touch_nothing_else(built: Proj
     built.path("other.h5").write_bytes(b"other weights")
     before = built.outputs()
     run = succeeded(built, "kws", "--weights", "../other.h5", where="models")
-    assert "kws: quantize   (weights ../other.h5)" in run.out
+    assert "kws: quantize   (weights other.h5)" in run.out
     after = built.outputs()
     made = after.pop("build/kws/once.tflite")
     assert after == before
@@ -362,6 +362,18 @@ def test_a_specification_that_no_script_made_needs_a_name() -> None:
 def test_an_archive_to_update_must_be_there(built: Project) -> None:
     with pytest.raises(UserError, match="there is no archive to update"):
         quantize_model(ModelSpec(name="kws"), update_archive=True)
+
+
+def test_one_program_quantizes_models_of_several_projects(built: Project, tmp_path: Path) -> None:
+    other = built.copy_to(tmp_path / "other")
+    other.edit(SCRIPT, '_output_type"] = "int8"', '_output_type"] = "float32"')
+    override = {"inference_input_type": "float32"}
+    for project, wanted in ((built, "int8"), (other, "float32"), (built, "int8")):
+        once = quantize_model(project.path(SCRIPT), tflite_converter_override=override, output="tflite_model")
+        assert isinstance(once, TfliteModel)
+        assert once.outputs[0].dtype == wanted
+        assert quantize_model(project.path(SCRIPT)) == project.path(BUILT)
+        assert TfliteModel.load(project.path(BUILT)).outputs[0].dtype == wanted
 
 
 def test_post_process_calls_what_the_specification_has(built: Project) -> None:

@@ -13,7 +13,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any, TextIO
 
 from doit_tflm import archive
-from doit_tflm.actions import run_aside
+from doit_tflm.actions import close_workers, run_aside
 from doit_tflm.config import Config, read_config
 from doit_tflm.epochs import best_epoch
 from doit_tflm.errors import UserError
@@ -179,7 +179,10 @@ def _once(order: Order, found: Located, output: Path | None, console: TextIO) ->
 def _built(order: Order, script: str, wanted: Wanted, log: str) -> dict[str, Any]:
     """Build in the worker process; in this one, where it holds what is used."""
     if not isinstance(order.model, ModelSpec) and order.keras_model is None and not _holds_code(wanted.settings):
-        return run_aside("doit_tflm.once:quantize_script", {"script": script, "wanted": asdict(wanted)}, log)
+        try:
+            return run_aside("doit_tflm.once:quantize_script", {"script": script, "wanted": asdict(wanted)}, log)
+        finally:
+            close_workers()
     from doit_tflm.once import quantize_once
     from doit_tflm.script import Script, loaded, surroundings
     from doit_tflm.worker_main import output_to
@@ -213,7 +216,7 @@ def _differences(order: Order, found: Located) -> Iterator[str]:
     if order.build:
         yield "built, and trained for one epoch on a few samples"
     if order.weights:
-        yield f"weights {order.weights}"
+        yield f"weights {Path(order.weights).name}"
     if order.settings:
         yield f"other {', '.join(order.settings)}"
     if found.is_test:

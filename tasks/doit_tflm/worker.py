@@ -26,9 +26,16 @@ Progress = Callable[[str, int, int], None]
 
 
 class Worker:
-    """A running worker process."""
+    """A running worker process.
+
+    Attributes
+    ----------
+    directory : str
+        The project's directory, which it runs in.
+    """
 
     def __init__(self, keep_open: tuple[int, ...] = ()) -> None:
+        self.directory = os.getcwd()
         # Output goes through a descriptor of its own: 1 and 2 belong to whatever the job prints.
         read, write = os.pipe()
         # Equal bytes in every process: no order that hangs on a random hash, no kernels chosen by the CPU.
@@ -170,7 +177,8 @@ class Pool:
                 atexit.register(self.close)
             while self._idle:
                 worker = self._idle.pop()
-                if worker.alive:
+                # Every path is relative: a program may go on to another project.
+                if worker.alive and worker.directory == os.getcwd():
                     return worker
                 worker.close()
         return Worker(self.keep_open)
