@@ -28,8 +28,9 @@ from typing import Any
 from doit_tflm.errors import UserError
 from doit_tflm.files import digest_bytes
 from doit_tflm.library import library_object
+from doit_tflm.mltk_compat.absent import Absent, StandIn
 from doit_tflm.observe import distributions, version
-from doit_tflm.spec import HeaderSettings, ModelSpec, attribute_names
+from doit_tflm.spec import HeaderSettings, ModelSpec
 from doit_tflm.syntax import Uses, dump, function_nodes, global_names, is_filled, source_file
 from doit_tflm.trace import is_own, is_own_module, is_own_package
 
@@ -100,12 +101,10 @@ class Fingerprint:
 
     def finish(self) -> None:
         """Take in the attributes of specs that the code mentions; to be called last."""
+        names = None if self.mentioned & _DYNAMIC else self.mentioned
         for spec in self._specs:
-            every = bool(self.mentioned & _DYNAMIC)
-            for name in attribute_names():
-                if (every or name in self.mentioned) and name not in ("dataset", "build_model_function"):
-                    value = getattr(spec, name)
-                    self.add(value.canonical() if name == "tflite_converter" else value, f"spec.{name}")
+            for name, value in spec.read_by(names).items():
+                self.add(value, f"spec.{name}")
 
     def _line(self, path: str, text: str) -> None:
         self.lines.append(f"{path} = {text}".replace(self._root, "."))
@@ -121,6 +120,11 @@ class Fingerprint:
         elif isinstance(value, ModelSpec):
             self._line(path, "spec")
             self._specs.append(value)
+        elif isinstance(value, Absent):
+            self._line(path, f"absent {value!r}")
+        elif isinstance(value, StandIn):
+            self._line(path, f"stand-in {value!r}")
+            self.add(value.settings, f"{path}.settings")
         elif isinstance(value, types.ModuleType):
             self._add_module(value, path)
         elif typing.get_origin(value) is not None:
