@@ -47,8 +47,8 @@ def canonical_json(value: Any) -> bytes:
     return (json.dumps(value, sort_keys=True, indent=2, ensure_ascii=False) + "\n").encode()
 
 
-def facets(script: Script) -> dict[str, dict[str, Any]]:
-    """Return a specification's facets by name.
+def facets(script: Script, samples: str = "") -> dict[str, dict[str, Any]]:
+    """Return a specification's facets by name; `samples` is as for `calibration`.
 
     Raises
     ------
@@ -59,7 +59,7 @@ def facets(script: Script) -> dict[str, dict[str, Any]]:
     try:
         spec.tflite_converter.check()
         return {
-            "calibration": calibration(spec, script.path),
+            "calibration": calibration(spec, script.path, samples),
             "converter": _converter(spec),
             "evaluation": evaluation(spec, script.path),
             "graph": _graph(spec),
@@ -95,16 +95,28 @@ def _graph(spec: ModelSpec) -> dict[str, Any]:
     return {**kept, "mode": mode, "weights": spec.weights and normalise(spec.weights), "input_shape": shape}
 
 
-def calibration(spec: ModelSpec, where: str) -> dict[str, Any]:
-    """Return what decides the representative samples."""
+def calibration(spec: ModelSpec, where: str, samples: str = "") -> dict[str, Any]:
+    """Return what decides the representative samples.
+
+    Parameters
+    ----------
+    spec : ModelSpec
+        The specification.
+    where : str
+        Its script.
+    samples : str
+        A file of samples, which takes the place of the specification's; empty for none.
+    """
     given = spec.tflite_converter["representative_dataset"]
     if spec.tflite_converter.mode == "float":
         return {"source": "none"}
+    if samples:
+        return {"source": "file", "file": samples}
     if given == "generate":
         if spec.dataset is None:
             raise UserError(
                 'representative_dataset is "generate", but the spec has no dataset to draw from',
-                fix="set dataset, or give a generator function as representative_dataset",
+                fix="set dataset, give a generator function as representative_dataset, or name a file of samples",
             )
         source, used = "generate", [spec.dataset]
     else:

@@ -120,11 +120,6 @@ class Fingerprint:
         elif isinstance(value, ModelSpec):
             self._line(path, "spec")
             self._specs.append(value)
-        elif isinstance(value, Absent):
-            self._line(path, f"absent {value!r}")
-        elif isinstance(value, StandIn):
-            self._line(path, f"stand-in {value!r}")
-            self.add(value.settings, f"{path}.settings")
         elif isinstance(value, types.ModuleType):
             self._add_module(value, path)
         elif typing.get_origin(value) is not None:
@@ -271,6 +266,11 @@ class Fingerprint:
         kind = type(value)
         if isinstance(value, logging.Logger):
             self._line(path, f"logger {value.name}")
+            return
+        if isinstance(value, (Absent, StandIn)):
+            self._line(path, f"of MLTK: {value!r}")
+            if isinstance(value, StandIn):
+                self.add(value.settings, f"{path}.settings")
             return
         known = library_object(value)
         if known is not None:

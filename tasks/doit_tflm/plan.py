@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 
 from doit_tflm.actions import Stage
 from doit_tflm.c_text import c_identifier, file_stem
-from doit_tflm.config import FACETS, Config
+from doit_tflm.config import ARCHIVE, FACETS, Config, model_of
 
 __all__ = ["resolver_stage", "stages"]
 
@@ -16,7 +15,7 @@ _TFLM = "version:tflite-micro"
 _FRAMEWORKS = (_TENSORFLOW, "version:keras", "version:tf-keras")
 
 _WORK = {
-    "spec": ("stages:specify", ("script", "directory")),
+    "spec": ("stages:specify", ("script", "directory", "samples_file", "source")),
     "sample": ("stages:sample", ("script", "directory")),
     "calibrate": ("stages:calibrate", ("script", "directory", "model", "archive_path", "converter")),
     "convert": ("stages:quantize", ("script", "directory", "converter")),
@@ -41,13 +40,15 @@ def stages(spec: str, config: Config) -> list[Stage]:
     Parameters
     ----------
     spec : str
-        The specification script, relative to the project.
+        The specification script, relative to the project; or the archive, for the script in it.
     config : Config
         The project's settings.
     """
-    model = Path(spec).stem
+    model = model_of(spec)
     directory = f"{config.build_dir}/{model}"
-    archive = f"{spec.removesuffix('.py')}.mltk.zip"
+    archive = f"{spec.removesuffix('.py').removesuffix(ARCHIVE)}{ARCHIVE}"
+    # The first stage takes a script out of the archive: it is one of its outputs.
+    script, source = (f"{directory}/{model}.py", f"{archive}!{model}.py") if spec == archive else (spec, spec)
     names = (*FACETS, "toolchain", "measured", "accuracy", "sources")
     facets = {name: f"{directory}/{name}.json" for name in names}
     samples, calibrated, quantized, vectors, final = (
@@ -57,9 +58,14 @@ def stages(spec: str, config: Config) -> list[Stage]:
     converter, header_dir = (f"value:{name}={getattr(config, name)}" for name in ("converter", "header_dir"))
     date = f"value:SOURCE_DATE_EPOCH={os.environ.get('SOURCE_DATE_EPOCH') or 'none'}"
     in_archive = f"{archive}!{model}.tflite"
+    samples_file = config.samples.get(model, "")
     rows: list[tuple[str, list[str], list[str]]] = [
-        ("spec", [spec, _TENSORFLOW], [facets[name] for name in FACETS]),
-        ("sample", [facets["calibration"]], [samples]),
+        (
+            "spec",
+            [source, f"value:samples={samples_file or 'those of the specification'}", _TENSORFLOW],
+            [*(facets[name] for name in FACETS), *([script] if script != source else [])],
+        ),
+        ("sample", [facets["calibration"], *([samples_file] if samples_file else [])], [samples]),
         ("calibrate", [facets["graph"], samples, *_FRAMEWORKS, converter], [calibrated]),
         ("convert", [facets["converter"], calibrated, _TENSORFLOW, converter], [quantized, facets["toolchain"]]),
         ("verify", [facets["verify"], quantized, calibrated, samples, _TFLM], [facets["measured"], vectors]),
@@ -80,12 +86,14 @@ def stages(spec: str, config: Config) -> list[Stage]:
         ("train", [facets["training"], *_FRAMEWORKS], []),
     ]
     arguments = {
-        "script": spec,
+        "script": script,
+        "source": source,
         "directory": directory,
         "model": model,
         "archive_path": archive,
         "header_dir": config.header_dir,
         "converter": config.converter,
+        "samples_file": samples_file,
     }
     return [_stage(*row, arguments) for row in rows]
 

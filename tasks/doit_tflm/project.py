@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TextIO
 
-from doit_tflm.config import Config, read_config
+from doit_tflm.config import Config, model_of, read_config
 from doit_tflm.errors import UserError
 from doit_tflm.files import normalise
 
@@ -64,7 +64,7 @@ def model_names(root: Path, wanted: Sequence[str] = ()) -> list[str]:
         If one is not there.
     """
     with inside(root):
-        known = [Path(spec).stem for spec in read_config().specs()]
+        known = [model_of(spec) for spec in read_config().specs()]
     for name in wanted:
         if name not in known:
             raise UserError(f"there is no model {name!r}", str(root), f"there are {', '.join(known) or 'none'}")
@@ -110,7 +110,7 @@ def run_doit(config: Config, names: Sequence[str], output: TextIO) -> int:
 
     # A run of doit is made for a process of its own: see doit_config and Reporter.complete_run.
     threshold = gc.get_threshold()
-    specs = [f"{config.models_dir}/{name}.py" for name in names]
+    specs = [config.spec_of(name) for name in names]
     namespace = {
         "DOIT_CONFIG": {**tasks.doit_config(), "outfile": output},
         "task_models": lambda: tasks.tasks_of(specs, config),

@@ -46,11 +46,14 @@ def train(script: str, directory: str, model: str, archive_path: str) -> dict[st
     if "cannot train" in facet:
         raise UserError(facet["cannot train"])
     with reading(script, directory) as run:
-        trained, history = _fitted(run.script)
         spec = run.script.spec
-        inputs = {**run.inputs(), **run.data_inputs(facets.calibration(spec, script))}
-        if facets.training(spec, script) != facet:
-            inputs[script] = None  # edited since it was read
+        with run.paused():
+            edited = facets.training(spec, script) != facet  # since it was read
+            data = facets.calibration(spec, script)
+        trained, history = _fitted(run.script)
+        inputs = {**run.inputs(), **run.data_inputs(data)}
+        if edited:
+            inputs[script] = None
     member, weights = _saved(trained, model)
     other = next(name for name in member_names(model) if name != member)
     members = {

@@ -1,4 +1,4 @@
-"""What of MLTK is named here, but not there: it can be imported, passed on and kept, and says so when it is used."""
+"""What of MLTK is not here: it can be imported, passed on and kept, and says so when it is used."""
 
 from __future__ import annotations
 
@@ -21,8 +21,13 @@ def needs_mltk(name: str, fix: str = "") -> UserError:
 
 
 def _fix(name: str) -> str:
+    if name.rpartition(".")[2].isupper():
+        return "write its value into the script"
     if name.startswith("mltk.models."):
-        return "copy that module beside the script and import it from there; for quantizing alone, weights that hold the whole model do without it"
+        return (
+            "copy that module beside the script and import it from there; "
+            "weights that hold the whole model can be quantized without it"
+        )
     if name.startswith(("mltk.datasets.", "mltk.core.preprocess.", "mltk.utils.archive_downloader")):
         return WAY_OUT
     return "do it in a program that imports the real MLTK, or take it out of the script"

@@ -7,15 +7,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from doit_tflm.errors import UserError
 from doit_tflm.mltk_compat.absent import WAY_OUT, Absent, StandIn, needs_mltk
 
-if TYPE_CHECKING:
-    from doit_tflm.mltk_compat.model import MltkModel
-
-__all__ = ["build_model", "callbacks", "draw", "load", "load_arrays", "representative_dataset"]
+__all__ = [
+    "TRAINING",
+    "Loads",
+    "build_model",
+    "callbacks",
+    "draw",
+    "load",
+    "load_arrays",
+    "representative_dataset",
+]
 
 _HARMLESS = (
     "batch_size",
@@ -23,7 +29,9 @@ _HARMLESS = (
     "debug",
     "disable_gpu_in_subprocesses",
     "dtype",
+    "fill_mode",
     "max_batches_pending",
+    "random_transforms_enabled",
     "save_format",
     "save_prefix",
     "save_to_dir",
@@ -59,14 +67,45 @@ _CALLBACKS = {
     "reduce_lr_on_plateau": "ReduceLROnPlateau",
     "early_stopping": "EarlyStopping",
 }
+TRAINING = (*_UNTRAINED, *_CALLBACKS)
+"""The properties that `callbacks` looks at."""
 
 
-def draw(model: MltkModel, given: Any, subset: str) -> Any:
+class Loads(Protocol):
+    """What a model has that data can be loaded into."""
+
+    x: Any
+    y: Any
+    validation_data: Any
+    until_stopped: bool
+    dataset: Any
+
+    def load_dataset(self, subset: str, test: bool = False, **kwargs: Any) -> None:  # noqa: FBT001, FBT002
+        """Load a subset."""
+
+    def start_loading(self, subset: str) -> None:
+        """Begin to load."""
+
+    def keep_loaded(self, **data: Any) -> None:
+        """Keep what was loaded."""
+
+    def forget_loaded(self) -> None:
+        """Forget what was loaded."""
+
+
+class LoadsGenerated(Loads, Protocol):
+    """What such a model has that may use MLTK's generators."""
+
+    datagen: Any
+    validation_datagen: Any
+
+
+def draw(model: Loads, given: Any, subset: str) -> Any:
     """Return the data of a subset as `ModelSpec.dataset` does.
 
     Parameters
     ----------
-    model : MltkModel
+    model : Loads
         The model.
     given : object
         Its dataset: here for the fingerprint.
@@ -91,7 +130,7 @@ def _plain(data: Any) -> Any:
     return data
 
 
-def load(model: MltkModel, subset: str, test: bool, others: Mapping[str, Any]) -> None:  # noqa: FBT001 - MLTK's
+def load(model: Loads, subset: str, test: bool, others: Mapping[str, Any]) -> None:  # noqa: FBT001 - MLTK's
     """Load a subset as MLTK does: from a function, or from what has ``load_dataset``."""
     model.start_loading(subset)
     given = model.dataset
@@ -102,16 +141,20 @@ def load(model: MltkModel, subset: str, test: bool, others: Mapping[str, Any]) -
     loader = given if callable(given) else getattr(given, "load_dataset", None)
     if loader is None:
         kind = "module" if isinstance(given, ModuleType) else type(given).__name__
-        raise UserError(f"dataset is a {kind} without load_dataset", fix="write load_dataset(subset, test, **kwargs)")
+        raise UserError(
+            f"dataset is a {kind} without load_dataset", fix="write load_dataset(subset, test, **kwargs)"
+        )
     made = loader(subset=subset, test=test, mltk_model=model, **others)
     if isinstance(made, str) or (isinstance(made, tuple) and len(made) > 3):
-        raise UserError(f"dataset returns {type(made).__name__ if isinstance(made, str) else 'a long tuple'}", fix=_RESULTS)
+        raise UserError(
+            f"dataset returns {type(made).__name__ if isinstance(made, str) else 'a long tuple'}", fix=_RESULTS
+        )
     if made is not None:
         parts = made if isinstance(made, tuple) else (made,)
         model.keep_loaded(**dict(zip(("x", "y", "validation_data"), parts, strict=False)))
 
 
-def load_arrays(model: MltkModel, subset: str) -> None:
+def load_arrays(model: LoadsGenerated, subset: str) -> None:
     """Load what ImageDatasetMixin and AudioDatasetMixin take, where no generator of MLTK's has a part in it.
 
     Raises
@@ -150,16 +193,15 @@ def _changes(generator: Any, *, training: bool) -> list[str]:
         key
         for key, value in settings.items()
         if value not in (None, False, 0, 0.0, -1, ()) and key not in _HARMLESS and (augments or key in _ALWAYS)
-        if not (key == "random_transforms_enabled" or (key == "fill_mode"))
     )
 
 
-def representative_dataset(model: MltkModel, given: Callable[[], Any], data: Any) -> Any:
+def representative_dataset(model: Loads, given: Callable[[], Any], data: Any) -> Any:
     """Return what the script's generator function yields; the validation data is loaded first, as MLTK does.
 
     Parameters
     ----------
-    model : MltkModel
+    model : Loads
         The model.
     given : callable
         The generator function.
@@ -172,18 +214,22 @@ def representative_dataset(model: MltkModel, given: Callable[[], Any], data: Any
     yield from given()
 
 
-def build_model(given: Callable[[Any], Any], model: MltkModel, spec: object) -> Any:
+def build_model(given: Callable[[Any], Any], model: Loads, spec: object) -> Any:
     """Return what the script's builder makes of the model as MLTK knows it."""
     del spec
     return given(model)
 
 
-def callbacks(model: MltkModel, given: Any, settings: Mapping[str, Any]) -> list[Any]:
+def _is_nothing(value: Any) -> bool:
+    return value is None or (isinstance(value, (dict, list, int, float, str)) and not value)
+
+
+def callbacks(model: Loads, given: Any, settings: Mapping[str, Any]) -> list[Any]:
     """Return the training's Keras callbacks.
 
     Parameters
     ----------
-    model : MltkModel
+    model : Loads
         The model.
     given : list
         ``train_callbacks``.
@@ -197,7 +243,7 @@ def callbacks(model: MltkModel, given: Any, settings: Mapping[str, Any]) -> list
     """
     import keras
 
-    unfollowed = [name for name in _UNTRAINED if settings.get(name) is not None and settings[name] != {}]
+    unfollowed = [name for name in _UNTRAINED if not _is_nothing(settings.get(name))]
     if unfollowed:
         fix = "train with MLTK and quantize here, or take it out"
         raise UserError(f"asks for {' and '.join(unfollowed)}, which `doit train` does not follow", fix=fix)
@@ -212,7 +258,3 @@ def callbacks(model: MltkModel, given: Any, settings: Mapping[str, Any]) -> list
             keywords = settings[name] if isinstance(settings[name], dict) else {"schedule": settings[name]}
             found.append(getattr(keras.callbacks, kind)(**keywords))
     return found
-
-
-TRAINING = (*_UNTRAINED, *_CALLBACKS)
-"""The properties that `callbacks` looks at."""

@@ -1,4 +1,4 @@
-"""``AudioFeatureGeneratorSettings``: the settings of MLTK's audio front end, which go into the model's parameters."""
+"""``AudioFeatureGeneratorSettings``: the settings of MLTK's audio front end, for the model's parameters."""
 
 from __future__ import annotations
 
@@ -87,9 +87,7 @@ class AudioFeatureGeneratorSettings(dict[str, Any]):
     @property
     def spectrogram_shape(self) -> tuple[int, int]:
         """The number of windows, and of the filter bank's channels."""
-        window, step = (
-            int(ms * self.sample_rate_hz) // 1000 for ms in (self.window_size_ms, self.window_step_ms)
-        )
+        window, step = (int(ms * self.sample_rate_hz) // 1000 for ms in (self.window_size_ms, self.window_step_ms))
         return (self.sample_length - window) // step + 1, self.filterbank_n_channels
 
     def copy(self) -> AudioFeatureGeneratorSettings:

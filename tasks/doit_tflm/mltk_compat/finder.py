@@ -7,6 +7,7 @@ used (`doit_tflm.mltk_compat.absent`).
 from __future__ import annotations
 
 import difflib
+import importlib
 import importlib.abc
 import importlib.machinery
 import sys
@@ -18,23 +19,60 @@ from typing import Any
 from doit_tflm.errors import UserError
 from doit_tflm.mltk_compat import features, mixins, model, utilities
 from doit_tflm.mltk_compat.absent import Absent, AbsentModule, stand_in
+from doit_tflm.mltk_compat.datasets import DATASETS
 
 __all__ = ["is_stand_in", "standing_in"]
 
 _ROOTS = ("cli", "core", "datasets", "models", "utils")
 """The packages of MLTK that scripts import."""
 _IMAGE, _AUDIO = (f"mltk.core.preprocess.{kind}.parallel_generator" for kind in ("image", "audio"))
-_CORE_ABSENT = (
-    "AutoEncoderEvaluationResults ClassifierEvaluationResults EvaluationResults ProfilingModelResults TfliteModel "
-    "TfliteModelParameters TrainingResults compile_model evaluate_autoencoder evaluate_classifier evaluate_model "
-    "list_mltk_models load_mltk_model load_mltk_model_with_path load_tflite_model load_tflite_or_keras_model "
-    "profile_model quantize_model set_mltk_logger summarize_model train_model update_model_parameters view_model"
-).split()
-_SUBMODULES = (
-    "compile_model evaluate_autoencoder evaluate_classifier evaluate_model evaluation_results keras model preprocess "
-    "profile_model profiling_results quantize_model summarize_model tflite_micro tflite_model "
-    "tflite_model_parameters train_model training_results update_model_parameters utils view_model"
-).split()
+_CORE_ABSENT = [
+    "AutoEncoderEvaluationResults",
+    "ClassifierEvaluationResults",
+    "EvaluationResults",
+    "ProfilingModelResults",
+    "TfliteModel",
+    "TfliteModelParameters",
+    "TrainingResults",
+    "compile_model",
+    "evaluate_autoencoder",
+    "evaluate_classifier",
+    "evaluate_model",
+    "list_mltk_models",
+    "load_mltk_model",
+    "load_mltk_model_with_path",
+    "load_tflite_model",
+    "load_tflite_or_keras_model",
+    "profile_model",
+    "quantize_model",
+    "set_mltk_logger",
+    "summarize_model",
+    "train_model",
+    "update_model_parameters",
+    "view_model",
+]
+_SUBMODULES = [
+    "compile_model",
+    "evaluate_autoencoder",
+    "evaluate_classifier",
+    "evaluate_model",
+    "evaluation_results",
+    "keras",
+    "model",
+    "preprocess",
+    "profile_model",
+    "profiling_results",
+    "quantize_model",
+    "summarize_model",
+    "tflite_micro",
+    "tflite_model",
+    "tflite_model_parameters",
+    "train_model",
+    "training_results",
+    "update_model_parameters",
+    "utils",
+    "view_model",
+]
 _MODEL = {
     **{name: getattr(mixins, name) for name in mixins.__all__ if name not in ("Mixin", "Property")},
     "MltkModel": model.MltkModel,
@@ -47,14 +85,22 @@ _CORE = {
 }
 _CONTENT: dict[str, dict[str, Any]] = {
     "mltk.core": _CORE,
-    "mltk.core.model": {name: _CORE[name] for name in (*_MODEL, *(n for n in _CORE_ABSENT if n.startswith("load_")))},
+    "mltk.core.model": {
+        name: _CORE[name] for name in (*_MODEL, *(n for n in _CORE_ABSENT if n.startswith("load_")))
+    },
     "mltk.core.utils": {"get_mltk_logger": utilities.get_mltk_logger},
     "mltk.cli": {"get_logger": utilities.get_mltk_logger},
     "mltk.utils.logger": {"get_logger": utilities.get_mltk_logger},
     "mltk.utils.path": {"create_user_dir": utilities.create_user_dir, "fullpath": utilities.fullpath},
     "mltk.utils.python": {
         name: getattr(utilities, name)
-        for name in ("DictObject", "append_exception_msg", "as_list", "install_pip_package", "prepend_exception_msg")
+        for name in (
+            "DictObject",
+            "append_exception_msg",
+            "as_list",
+            "install_pip_package",
+            "prepend_exception_msg",
+        )
     },
     "mltk.core.preprocess.audio.audio_feature_generator": {
         "AudioFeatureGeneratorSettings": features.AudioFeatureGeneratorSettings
@@ -72,6 +118,7 @@ _CONTENT: dict[str, dict[str, Any]] = {
     "mltk.core.keras.callbacks": {
         "SteppedLearnRateScheduler": stand_in("mltk.core.keras.callbacks.SteppedLearnRateScheduler")
     },
+    **{f"mltk.datasets.image.{name}": content for name, content in DATASETS.items()},
     "mltk.core.keras.losses": {
         name: stand_in(f"mltk.core.keras.losses.{name}")
         for name in ("ContrastiveLoss", "Correlation", "StructuralSimilarity")
@@ -99,6 +146,9 @@ class _Module(AbsentModule):
             import keras
 
             return _KERAS[key](keras)
+        if f"{name}.{key}" in _CONTENT and name not in _STRICT:
+            # `from package import module` asks here before it looks for a module.
+            return importlib.import_module(f"{name}.{key}")
         if key.startswith("__") or name not in _STRICT:
             return super().__getattr__(key)
         known = [*vars(self), *_WITH_KERAS.get(name, ()), *(_ROOTS if name == "mltk" else _SUBMODULES)]
@@ -109,7 +159,8 @@ class _Module(AbsentModule):
             raise AttributeError(f"module {name!r} has no attribute {key!r}")
         near = difflib.get_close_matches(key, [one for one in known if not one.startswith("_")], n=1)
         raise UserError(
-            f"{name} has no {key}", fix=f"did you mean {near[0]}?" if near else "see docs/mltk.md for what is there"
+            f"{name} has no {key}",
+            fix=f"did you mean {near[0]}?" if near else "see docs/mltk.md for what is there",
         )
 
 

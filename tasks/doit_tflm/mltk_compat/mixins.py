@@ -1,16 +1,15 @@
 """MLTK's mixins: which properties each gives a model.
 
-What has a meaning here is an attribute of `ModelSpec`; the properties below are those that are not. Each is kept as
-the script sets it; the ones that a build reads are named in `doit_tflm.mltk_compat.drawing`.
+What has a meaning here is an attribute of `ModelSpec`. The properties below are those that have none, or that
+`doit_tflm.mltk_compat` makes something of; each is kept as the script sets it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
-if TYPE_CHECKING:
-    from doit_tflm.mltk_compat.model import MltkModel
+from doit_tflm.mltk_compat import drawing
 
 __all__ = [
     "AudioDatasetMixin",
@@ -121,13 +120,11 @@ class DatasetMixin(Mixin):
         "loaded_subset": _STR,
     }
 
-    def load_dataset(self: MltkModel, subset: str, test: bool = False, **kwargs: Any) -> None:  # type: ignore[misc]  # noqa: FBT001, FBT002
+    def load_dataset(self: drawing.Loads, subset: str, test: bool = False, **kwargs: Any) -> None:  # noqa: FBT001, FBT002
         """Load a subset into x, y and validation_data."""
-        from doit_tflm.mltk_compat.drawing import load
+        drawing.load(self, subset, test, kwargs)
 
-        load(self, subset, test, kwargs)
-
-    def unload_dataset(self: MltkModel) -> None:  # type: ignore[misc]
+    def unload_dataset(self: drawing.Loads) -> None:
         """Forget what was loaded."""
         self.forget_loaded()
 
@@ -148,12 +145,10 @@ class DataGeneratorDatasetMixin(DatasetMixin):
         "shuffle_dataset_enabled": Property(lambda: False, (bool,)),
     }
 
-    def load_dataset(self: MltkModel, subset: str, test: bool = False, **kwargs: Any) -> None:  # type: ignore[misc]  # noqa: FBT001, FBT002
+    def load_dataset(self: drawing.LoadsGenerated, subset: str, test: bool = False, **kwargs: Any) -> None:  # noqa: FBT001, FBT002
         """Load a subset, as far as it needs no generator of MLTK's."""
-        from doit_tflm.mltk_compat.drawing import load_arrays
-
         del test, kwargs
-        load_arrays(self, subset)
+        drawing.load_arrays(self, subset)
 
 
 class ImageDatasetMixin(DataGeneratorDatasetMixin):

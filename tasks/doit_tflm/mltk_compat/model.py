@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from doit_tflm.errors import UserError
 from doit_tflm.mltk_compat import drawing
-from doit_tflm.mltk_compat.absent import Absent, StandIn
+from doit_tflm.mltk_compat.absent import Absent, StandIn, needs_mltk
 from doit_tflm.mltk_compat.mixins import (
     ALL_MIXINS,
     AudioDatasetMixin,
@@ -20,13 +20,14 @@ from doit_tflm.mltk_compat.mixins import (
     Mixin,
     Property,
 )
+from doit_tflm.mltk_compat.utilities import create_user_dir
 from doit_tflm.parameters import Typed
 from doit_tflm.spec import ModelSpec, attribute_names
 
 if TYPE_CHECKING:
     import logging
 
-__all__ = ["ModelParameters", "MltkModel", "MltkModelEvent"]
+__all__ = ["MltkModel", "MltkModelEvent", "ModelParameters"]
 
 MltkModelEvent = enum.Enum(
     "MltkModelEvent",
@@ -112,6 +113,8 @@ class MltkModel(ModelSpec):
             object.__setattr__(self, key, ModelParameters(value))
         elif key == "dataset":
             object.__setattr__(self, key, value)
+        elif isinstance(value, Absent) and key in attribute_names() and key != "build_model_function":
+            raise needs_mltk(repr(value))
         elif key in attribute_names() or key == "name":
             super().__setattr__(key, value)
         else:
@@ -153,7 +156,7 @@ class MltkModel(ModelSpec):
         return len(self.classes)
 
     @property
-    def input_shape(self) -> tuple[int, ...] | None:  # type: ignore[override]
+    def input_shape(self) -> tuple[int, ...] | None:
         """The shape of one sample; for audio that of the spectrogram."""
         if self._shape is None and isinstance(self, AudioDatasetMixin) and isinstance(self.datagen, StandIn):
             front_end = self.datagen.settings.get("frontend_settings")
@@ -204,8 +207,15 @@ class MltkModel(ModelSpec):
         if not isinstance(event, MltkModelEvent):
             raise UserError(f"{event!r} is no event", fix="use one of MltkModelEvent")
         if event.name in _REFUSED:
-            raise UserError(f"handlers of {event.name} are not called here", fix="do it in dataset or in the settings")
+            raise UserError(
+                f"handlers of {event.name} are not called here", fix="do it in dataset or in the settings"
+            )
         self._handlers.append((event, handler, others))
+
+    def create_log_dir(self, suffix: str = "", delete_existing: bool = False) -> str:  # noqa: FBT001, FBT002
+        """Return a directory for a script's own logs, which is made; it is never emptied."""
+        del delete_existing
+        return create_user_dir(suffix, self.log_dir or create_user_dir(f"models/{self.name}"))
 
     def create_logger(self, name: str, parent: logging.Logger | None = None) -> logging.Logger:
         """Return a logger; what it prints is in the stage's log."""
@@ -302,8 +312,7 @@ class MltkModel(ModelSpec):
             normalised = settings.get("samplewise_center") and settings.get("samplewise_std_normalization")
             found["samplewise_norm.rescale"] = float(settings.get("rescale") or 0)
             found["samplewise_norm.mean_and_std"] = bool(normalised)
-            if isinstance(self, AudioDatasetMixin):
-                found.update(self.frontend_settings or {})
+            found.update(settings.get("frontend_settings") or {})
         return found
 
     def _register_custom_objects(self) -> None:
