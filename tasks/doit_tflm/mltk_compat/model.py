@@ -17,6 +17,7 @@ from doit_tflm.mltk_compat.mixins import (
     DataGeneratorDatasetMixin,
     EvaluateAutoEncoderMixin,
     EvaluateClassifierMixin,
+    ImageDatasetMixin,
     Mixin,
     Property,
 )
@@ -123,6 +124,8 @@ class MltkModel(ModelSpec):
     def _unknown(self, key: str, known: Iterable[str]) -> UserError:
         """Return the error for a property that there is not."""
         mixins = [mixin.__name__ for mixin in ALL_MIXINS if key in mixin.properties]
+        if mixins == [DataGeneratorDatasetMixin.__name__]:
+            mixins = [ImageDatasetMixin.__name__, AudioDatasetMixin.__name__]
         near = difflib.get_close_matches(key, [*attribute_names(), *known], n=1)
         fix = f"did you mean {near[0]!r}?" if near else "keep values of your own in module variables"
         if mixins:
