@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import difflib
 import enum
+import os
+import sys
 from collections.abc import Callable, Iterable
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
@@ -67,7 +69,8 @@ class MltkModel(ModelSpec):
     Parameters
     ----------
     model_script_path : str, optional
-        Taken for MLTK's sake: the name is that of the script which is being run.
+        What `model_specification_path` says; the file that makes the model when left out. The name is that of the
+        script which is being run, in any case.
 
     Raises
     ------
@@ -76,7 +79,8 @@ class MltkModel(ModelSpec):
     """
 
     def __init__(self, model_script_path: str | None = None) -> None:
-        del model_script_path
+        caller = sys._getframe(1).f_code.co_filename
+        object.__setattr__(self, "_script", os.path.abspath(model_script_path or caller).replace("\\", "/"))
         object.__setattr__(self, "_loaded", {})
         object.__setattr__(self, "_shape", None)
         object.__setattr__(self, "_populate", [])
@@ -152,6 +156,11 @@ class MltkModel(ModelSpec):
         return super().__getattribute__(key)
 
     # Properties that are worked out
+
+    @property
+    def model_specification_path(self) -> str:
+        """The script's absolute path."""
+        return str(self._script)
 
     @property
     def n_classes(self) -> int:
@@ -320,8 +329,6 @@ class MltkModel(ModelSpec):
 
     def _register_custom_objects(self) -> None:
         """Let weights that are being loaded find the script's own layers."""
-        import sys
-
         there = {k: v for k, v in self.keras_custom_objects.items() if not isinstance(v, (Absent, StandIn))}
         for name in ("keras", "tf_keras"):
             if there and name in sys.modules:
