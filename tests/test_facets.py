@@ -308,7 +308,7 @@ def test_data_files_of_every_depth_are_found(take: Take) -> None:
 
 
 def test_generate_without_a_dataset_is_refused(take: Take) -> None:
-    with pytest.raises(UserError, match="the spec has no dataset to draw from; set dataset, or give a generator"):
+    with pytest.raises(UserError, match="the spec has no dataset to draw from; set dataset, give a generator"):
         take(set_to("spec.dataset = None"))
 
 

@@ -55,7 +55,7 @@ def stage(
     from doit_tflm.plan import stages
 
     config = read_config()
-    found = {one.task.partition(":")[0]: one for one in stages(f"{config.models_dir}/{model}.py", config)}
+    found = {one.task.partition(":")[0]: one for one in stages(config.spec_of(model), config)}
     if name not in found:
         raise UserError(f"there is no stage {name!r}", fix=f"use {', '.join(found)}")
     lock = BuildLock(Path(f"{config.journal}.lock"))

@@ -80,7 +80,10 @@ def _preview(check: StageCheck) -> dict[str, str]:
 
     # A log that is there afterwards, for a message to name, and not in the build directory.
     log = f"{tempfile.gettempdir()}/doit-tflm-why-{os.getuid()}.log"
-    found = run_aside("doit_tflm.stages:preview", {"script": check.stage.arguments["script"]}, log)
+    arguments = check.stage.arguments
+    found = run_aside(
+        "doit_tflm.stages:preview", {k: arguments[k] for k in ("script", "samples_file", "source")}, log
+    )
     directory = check.stage.arguments["directory"]
     return {f"{directory}/{name}.json": text for name, text in found.items()}
 

@@ -8,10 +8,11 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from doit_tflm.archive import member_digest
 from doit_tflm.errors import UserError
 from doit_tflm.files import normalise
 
-__all__ = ["FACETS", "Config", "read_config"]
+__all__ = ["ARCHIVE", "FACETS", "Config", "model_of", "read_config"]
 
 FACETS = (
     "calibration",
@@ -26,6 +27,14 @@ FACETS = (
     "verify",
 )
 """What a specification is split into: see `doit_tflm.facets`."""
+
+ARCHIVE = ".mltk.zip"
+"""How the name of an archive ends."""
+
+
+def model_of(spec: str) -> str:
+    """Return the name of the model that a specification script or an archive is of."""
+    return Path(spec).name.removesuffix(".py").removesuffix(ARCHIVE)
 
 
 @dataclass(frozen=True)
@@ -44,6 +53,9 @@ class Config:
         What converts models, ``"module:class"``: an implementation of `doit_tflm.convert.Converter`.
     programs : dict of str to list of str
         Programs that link several models, by name: each gets one op resolver for all of them.
+    samples : dict of str to str
+        For models by name, a ``.npz`` of representative samples that takes the place of those that the
+        specification would give.
     """
 
     models_dir: str = "models"
@@ -51,6 +63,7 @@ class Config:
     header_dir: str = "firmware/generated"
     converter: str = "doit_tflm.convert:TensorFlowConverter"
     programs: dict[str, list[str]] = field(default_factory=dict)
+    samples: dict[str, str] = field(default_factory=dict)
 
     @property
     def journal(self) -> str:
@@ -58,9 +71,23 @@ class Config:
         return f"{self.build_dir}/.doit-tflm.journal"
 
     def specs(self) -> list[str]:
-        """Return the paths of the specification scripts, sorted."""
-        names = sorted(path.name for path in Path(self.models_dir).glob("[!_.]*.py"))
-        return [f"{self.models_dir}/{name}" for name in names]
+        """Return the models' specifications, sorted by name: scripts, and archives that have one without it."""
+        scripts = {path.name.removesuffix(".py"): path.name for path in Path(self.models_dir).glob("[!_.]*.py")}
+        archives = {
+            path.name.removesuffix(ARCHIVE): path.name for path in Path(self.models_dir).glob(f"[!_.]*{ARCHIVE}")
+        }
+        alone = {
+            model: name
+            for model, name in archives.items()
+            if model not in scripts and member_digest(f"{self.models_dir}/{name}", f"{model}.py") is not None
+        }
+        found = {**scripts, **alone}
+        return [f"{self.models_dir}/{found[model]}" for model in sorted(found)]
+
+    def spec_of(self, model: str) -> str:
+        """Return the path of a model's specification; of its script, if there is no such model."""
+        found = [spec for spec in self.specs() if model_of(spec) == model]
+        return found[0] if found else f"{self.models_dir}/{model}.py"
 
 
 def read_config(root: str | Path = ".") -> Config:
@@ -85,10 +112,16 @@ def read_config(root: str | Path = ".") -> Config:
             raise UserError(f"[tool.doit-tflm] has no setting {key!r}", str(path), fix)
         if key == "programs":
             _check_programs(value, path)
+        elif key == "samples":
+            _check_samples(value, path)
         elif not isinstance(value, str) or not value:
             raise UserError(f"[tool.doit-tflm] {key} is {value!r}", str(path), 'give a path, e.g. "models"')
     kept: dict[str, Any] = {key: value for key, value in table.items() if key in ("converter", "programs")}
-    paths: dict[str, Any] = {key: normalise(value, root) for key, value in table.items() if key not in kept}
+    if "samples" in table:
+        kept["samples"] = {model: normalise(file, root) for model, file in table["samples"].items()}
+    paths: dict[str, Any] = {
+        key: normalise(value, root) for key, value in table.items() if key not in (*kept, "samples")
+    }
     return Config(**paths, **kept)
 
 
@@ -100,6 +133,13 @@ def _check_programs(value: Any, path: Path) -> None:
     for name, models in value.items():
         if not isinstance(models, list) or not models or not all(isinstance(model, str) for model in models):
             raise UserError(f"[tool.doit-tflm.programs] {name} is {models!r}", str(path), fix)
+
+
+def _check_samples(value: Any, path: Path) -> None:
+    """Raise an error where samples are not a file for each model."""
+    if not isinstance(value, dict) or not all(isinstance(file, str) and file for file in value.values()):
+        fix = 'write a table of files by model: [tool.doit-tflm.samples] kws = "data/kws.npz"'
+        raise UserError(f"[tool.doit-tflm] samples is {value!r}", str(path), fix)
 
 
 def _load(path: Path) -> dict[str, Any]:

@@ -238,7 +238,11 @@ def _fitting(samples: Samples, key: str, wanted: Input) -> NDArray[np.generic]:
             + (", e.g. yield [x[numpy.newaxis]]: a batch comes first" if samples.source == "function" else ""),
         )
     if array.dtype.name != wanted.dtype:
-        if samples.source == "generate" and array.dtype.kind in "iub" and wanted.dtype.startswith("float"):
+        if (
+            samples.source in ("generate", "file")
+            and array.dtype.kind in "iub"
+            and wanted.dtype.startswith("float")
+        ):
             return array.astype(wanted.dtype)
         raise UserError(
             f"sample 0 of input {wanted.name} is {array.dtype.name}, but the model takes {wanted.dtype}",

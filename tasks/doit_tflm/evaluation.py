@@ -68,10 +68,12 @@ def evaluate(script: str, directory: str, model: str, archive_path: str, convert
     if "cannot evaluate" in facet:
         raise UserError(facet["cannot evaluate"])
     with reading(script, directory) as run:
+        with run.paused():
+            edited = facets_of.evaluation(run.script.spec, script) != facet  # since it was read
         data = draw(run.script)
         inputs = {**run.inputs(), **run.data_inputs(facet)}
-        if facets_of.evaluation(run.script.spec, script) != facet:
-            inputs[script] = None  # edited since it was read
+        if edited:
+            inputs[script] = None
     try:
         with trained_model(script, directory, model, archive_path, converter) as (tool, trained, loaded_from):
             arrays = matched(Samples("generate", data.inputs), trained.inputs)

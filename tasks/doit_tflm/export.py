@@ -129,7 +129,7 @@ def built(config: Config, names: Sequence[str]) -> Built:
 def _records(journal: Journal, names: Sequence[str], config: Config) -> Iterable[tuple[Stage, dict[str, Any]]]:
     """Yield what decides the sources of models: stages, and what is recorded of them."""
     for name in names:
-        found = {stage.task: stage for stage in stages(f"{config.models_dir}/{name}.py", config)}
+        found = {stage.task: stage for stage in stages(config.spec_of(name), config)}
         first = journal.get(f"spec:{name}", "_values_:") or {}
         for task, stage in found.items():
             if task.partition(":")[0] in _ASIDE and task not in first.get("task_dep", ()):

@@ -49,8 +49,8 @@ def canonical_json(value: Any) -> bytes:
     return (json.dumps(value, sort_keys=True, indent=2, ensure_ascii=False) + "\n").encode()
 
 
-def facets(script: Script) -> dict[str, dict[str, Any]]:
-    """Return a specification's facets by name.
+def facets(script: Script, samples: str = "") -> dict[str, dict[str, Any]]:
+    """Return a specification's facets by name; `samples` is as for `calibration`.
 
     Raises
     ------
@@ -61,7 +61,7 @@ def facets(script: Script) -> dict[str, dict[str, Any]]:
     try:
         return {
             **plain_facets(spec),
-            "calibration": calibration(spec, script.path),
+            "calibration": calibration(spec, script.path, samples),
             "evaluation": evaluation(spec, script.path),
             "training": training(spec, script.path),
         }
@@ -89,8 +89,15 @@ def plain_facets(spec: ModelSpec) -> dict[str, dict[str, Any]]:
     }
 
 
-def samples_source(spec: ModelSpec) -> str:
-    """Return where the representative samples come from: "none", "generate" or "function".
+def samples_source(spec: ModelSpec, samples: str = "") -> str:
+    """Return where the representative samples come from: "none", "file", "generate" or "function".
+
+    Parameters
+    ----------
+    spec : ModelSpec
+        The specification.
+    samples : str
+        A file of samples, which takes the place of the specification's; empty for none.
 
     Raises
     ------
@@ -99,12 +106,14 @@ def samples_source(spec: ModelSpec) -> str:
     """
     if spec.tflite_converter.mode == "float":
         return "none"
+    if samples:
+        return "file"
     if spec.tflite_converter["representative_dataset"] != "generate":
         return "function"
     if spec.dataset is None:
         raise UserError(
             'representative_dataset is "generate", but the spec has no dataset to draw from',
-            fix="set dataset, or give a generator function as representative_dataset",
+            fix="set dataset, give a generator function as representative_dataset, or name a file of samples",
         )
     return "generate"
 
@@ -130,11 +139,23 @@ def _graph(spec: ModelSpec) -> dict[str, Any]:
     return {**kept, "mode": mode, "weights": spec.weights and normalise(spec.weights), "input_shape": shape}
 
 
-def calibration(spec: ModelSpec, where: str) -> dict[str, Any]:
-    """Return what decides the representative samples."""
-    source = samples_source(spec)
+def calibration(spec: ModelSpec, where: str, samples: str = "") -> dict[str, Any]:
+    """Return what decides the representative samples.
+
+    Parameters
+    ----------
+    spec : ModelSpec
+        The specification.
+    where : str
+        Its script.
+    samples : str
+        A file of samples, which takes the place of the specification's; empty for none.
+    """
+    source = samples_source(spec, samples)
     if source == "none":
         return {"source": source}
+    if source == "file":
+        return {"source": source, "file": samples}
     used: list[Any] = [spec.dataset] if spec.dataset else []
     if source == "function":
         # The training data shows whether the samples are on the same scale.

@@ -25,12 +25,12 @@ from collections.abc import Callable, Iterable
 from pathlib import PurePath
 from typing import Any
 
-from doit_tflm.callback_options import CallbackOptions
 from doit_tflm.errors import UserError
 from doit_tflm.files import digest_bytes
 from doit_tflm.library import library_object
+from doit_tflm.mltk_compat.absent import Absent, StandIn
 from doit_tflm.observe import distributions, version
-from doit_tflm.spec import HeaderSettings, ModelSpec, attribute_names
+from doit_tflm.spec import HeaderSettings, ModelSpec
 from doit_tflm.syntax import Uses, dump, function_nodes, global_names, is_filled, source_file
 from doit_tflm.trace import is_own, is_own_module, is_own_package
 
@@ -101,13 +101,10 @@ class Fingerprint:
 
     def finish(self) -> None:
         """Take in the attributes of specs that the code mentions; to be called last."""
+        names = None if self.mentioned & _DYNAMIC else self.mentioned
         for spec in self._specs:
-            every = bool(self.mentioned & _DYNAMIC)
-            for name in attribute_names():
-                if (every or name in self.mentioned) and name not in ("dataset", "build_model_function"):
-                    value = getattr(spec, name)
-                    plain = value.data if isinstance(value, CallbackOptions) else value
-                    self.add(value.canonical() if name == "tflite_converter" else plain, f"spec.{name}")
+            for name, value in spec.read_by(names).items():
+                self.add(value, f"spec.{name}")
 
     def _line(self, path: str, text: str) -> None:
         self.lines.append(f"{path} = {text}".replace(self._root, "."))
@@ -269,6 +266,11 @@ class Fingerprint:
         kind = type(value)
         if isinstance(value, logging.Logger):
             self._line(path, f"logger {value.name}")
+            return
+        if isinstance(value, (Absent, StandIn)):
+            self._line(path, f"of MLTK: {value!r}")
+            if isinstance(value, StandIn):
+                self.add(value.settings, f"{path}.settings")
             return
         known = library_object(value)
         if known is not None:

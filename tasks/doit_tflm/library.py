@@ -35,4 +35,6 @@ def library_object(value: Any) -> tuple[str, Any] | None:
     if hasattr(value, "get_config") and not hasattr(value, "count_params"):
         # Keras numbers the names that it makes up through the whole process.
         return kind.__qualname__, {key: item for key, item in value.get_config().items() if key != "name"}
+    if any(base.__name__ == "Callback" for base in kind.__mro__):
+        return f"{kind.__qualname__} callback", vars(value)
     return None

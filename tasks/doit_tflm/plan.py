@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from doit_tflm.actions import Stage
 from doit_tflm.c_text import c_identifier, file_stem
-from doit_tflm.config import FACETS, Config
+from doit_tflm.config import ARCHIVE, FACETS, Config, model_of
 
 __all__ = ["ONCE", "ONCE_LOG", "resolver_stage", "stages"]
 
@@ -21,7 +20,7 @@ _TFLM = "version:tflite-micro"
 _FRAMEWORKS = (_TENSORFLOW, "version:keras", "version:tf-keras")
 
 _WORK = {
-    "spec": ("stages:specify", ("script", "directory")),
+    "spec": ("stages:specify", ("script", "directory", "samples_file", "source")),
     "sample": ("stages:sample", ("script", "directory")),
     "calibrate": ("stages:calibrate", ("script", "directory", "model", "archive_path", "converter")),
     "convert": ("stages:quantize", ("script", "directory", "converter")),
@@ -46,7 +45,7 @@ def stages(spec: str, config: Config, name: str = "", asked: Mapping[str, Any] |
     Parameters
     ----------
     spec : str
-        The specification script, relative to the project.
+        The specification script, relative to the project; or the archive, for the script in it.
     config : Config
         The project's settings.
     name : str, optional
@@ -54,9 +53,13 @@ def stages(spec: str, config: Config, name: str = "", asked: Mapping[str, Any] |
     asked : mapping, optional
         What training is asked for besides the specification: see `doit_tflm.train.train`.
     """
-    model = name or Path(spec).stem
+    model = name or model_of(spec)
     directory = f"{config.build_dir}/{model}"
-    archive = f"{config.models_dir}/{model}.mltk.zip"
+    archive = f"{config.models_dir}/{model}{ARCHIVE}"
+    # The first stage takes a script out of the archive: it is one of its outputs.
+    script = source = spec
+    if spec.endswith(ARCHIVE):
+        script, source = f"{directory}/{model_of(spec)}.py", f"{spec}!{model_of(spec)}.py"
     epochs = (asked or {}).get("epochs", "as specified")
     names = (*FACETS, "toolchain", "measured", "accuracy", "sources")
     facets = {name: f"{directory}/{name}.json" for name in names}
@@ -67,9 +70,14 @@ def stages(spec: str, config: Config, name: str = "", asked: Mapping[str, Any] |
     converter, header_dir = (f"value:{name}={getattr(config, name)}" for name in ("converter", "header_dir"))
     date = f"value:SOURCE_DATE_EPOCH={os.environ.get('SOURCE_DATE_EPOCH') or 'none'}"
     in_archive = f"{archive}!{model}.tflite"
+    samples_file = config.samples.get(model, "")
     rows: list[tuple[str, list[str], list[str]]] = [
-        ("spec", [spec, _TENSORFLOW], [facets[name] for name in FACETS]),
-        ("sample", [facets["calibration"]], [samples]),
+        (
+            "spec",
+            [source, f"value:samples={samples_file or 'those of the specification'}", _TENSORFLOW],
+            [*(facets[name] for name in FACETS), *([script] if script != source else [])],
+        ),
+        ("sample", [facets["calibration"], *([samples_file] if samples_file else [])], [samples]),
         ("calibrate", [facets["graph"], samples, *_FRAMEWORKS, converter], [calibrated]),
         ("convert", [facets["converter"], calibrated, _TENSORFLOW, converter], [quantized, facets["toolchain"]]),
         ("verify", [facets["verify"], quantized, calibrated, samples, _TFLM], [facets["measured"], vectors]),
@@ -90,13 +98,15 @@ def stages(spec: str, config: Config, name: str = "", asked: Mapping[str, Any] |
         ("train", [facets["training"], f"value:epochs={epochs}", *_FRAMEWORKS], []),
     ]
     arguments: dict[str, Any] = {
-        "script": spec,
+        "script": script,
+        "source": source,
         "directory": directory,
         "model": model,
         "archive_path": archive,
         "header_dir": config.header_dir,
         "converter": config.converter,
         "asked": dict(asked or {}),
+        "samples_file": samples_file,
     }
     return [_stage(*row, arguments) for row in rows]
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
 
-from doit_tflm.config import Config, read_config
+from doit_tflm.config import Config, model_of, read_config
 from doit_tflm.errors import UserError
 from doit_tflm.files import normalise
 
@@ -133,7 +133,7 @@ def model_names(root: Path, wanted: Sequence[str] = ()) -> list[str]:
         If one is not there.
     """
     with inside(root):
-        known = [Path(spec).stem for spec in read_config().specs()]
+        known = [model_of(spec) for spec in read_config().specs()]
     for name in wanted:
         if name not in known:
             raise UserError(f"there is no model {name!r}", str(root), f"there are {', '.join(known) or 'none'}")

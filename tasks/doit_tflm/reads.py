@@ -36,6 +36,15 @@ class Reading:
         """Take no more notes: what follows is not the user's code."""
         self._recorder.active = False
 
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Take no notes for the block."""
+        self._recorder.active = False
+        try:
+            yield
+        finally:
+            self._recorder.active = True
+
     def inputs(self, *, whole: bool = False) -> dict[str, str | None]:
         """Return the files and directories that were read, by digest; None for a file written meanwhile.
 

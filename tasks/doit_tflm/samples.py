@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import zipfile
+import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -26,7 +27,18 @@ if TYPE_CHECKING:
 
     Sample = dict[str, NDArray[np.generic]]
 
-__all__ = ["Samples", "as_floats", "draw", "in_order", "named", "read", "read_arrays", "serialise", "write_arrays"]
+__all__ = [
+    "Samples",
+    "as_floats",
+    "draw",
+    "from_file",
+    "in_order",
+    "named",
+    "read",
+    "read_arrays",
+    "serialise",
+    "write_arrays",
+]
 
 _ENDLESS = 100_000
 """A generator that yields more than this is taken to have no end."""
@@ -40,7 +52,7 @@ class Samples:
     Attributes
     ----------
     source : str
-        ``"generate"``, ``"function"`` or ``"none"``.
+        ``"generate"``, ``"function"``, ``"file"`` or ``"none"``.
     arrays : dict of str to ndarray
         Shape (samples, *input shape).
     """
@@ -87,6 +99,43 @@ def draw(script: Script, source: str, max_samples: int | None) -> tuple[Samples,
     except UserError as error:
         raise error.at(script.path) from None
     return samples, _warnings(script, samples, what)
+
+
+def from_file(path: str) -> Samples:
+    """Return the samples in a ``.npz`` of the user's, all of them, as arrays of floats or integers.
+
+    One array of shape (samples, *input shape) for each input, named by the input; a single one may have any name.
+    ``numpy.savez("samples.npz", x)`` writes one; so does a build, as ``build/NAME/samples.npz``.
+
+    Raises
+    ------
+    UserError
+        If it is missing, is no ``.npz``, or its arrays cannot calibrate a model.
+    """
+    try:
+        arrays = {_position(key): as_floats(array) for key, array in read_arrays(path).items()}
+    except FileNotFoundError:
+        raise UserError("there is no such file of samples", path, "write it with numpy.savez") from None
+    except (zipfile.BadZipFile, zlib.error, ValueError, EOFError, OSError) as error:
+        raise UserError(
+            f"is no .npz with arrays of numbers ({error})", path, "write it with numpy.savez"
+        ) from None
+    if not arrays or any(array.ndim < 1 or not len(array) for array in arrays.values()):
+        raise UserError("holds no samples", path, "give each input an array of shape (samples, *input shape)")
+    counts = {key: len(array) for key, array in arrays.items()}
+    if len(set(counts.values())) > 1:
+        raise UserError(f"the inputs differ in their number of samples: {counts}", path, "give each as many")
+    samples = Samples("file", arrays)
+    try:
+        _check(samples, "samples")
+    except UserError as error:
+        raise error.at(path) from None
+    return samples
+
+
+def _position(name: str) -> str:
+    """Return an array's name as `named` would number it, if it is one that `numpy.savez` makes up."""
+    return name.removeprefix("arr_") if name.removeprefix("arr_").isdigit() else name
 
 
 def _generate_from(script: Script) -> tuple[str, Any]:

@@ -17,6 +17,7 @@ from types import ModuleType, TracebackType
 
 from doit_tflm.errors import UserError
 from doit_tflm.files import digest_bytes
+from doit_tflm.mltk_compat.finder import is_stand_in, standing_in
 from doit_tflm.spec import CURRENT_NAME, ModelSpec
 from doit_tflm.trace import is_own, is_own_module
 
@@ -48,6 +49,11 @@ class Script:
 
 
 _NO_SPEC = "write my_model = ModelSpec(...) at its top level; or, if it is a helper, begin its name with _"
+
+_REAL_MLTK = (
+    "the package mltk is installed, and its models are no ModelSpec; build in an environment without it, where a "
+    "stand-in takes its place"
+)
 
 
 class _FromSource(importlib.machinery.SourceFileLoader):
@@ -85,7 +91,10 @@ def loaded(path: str) -> Iterator[Script]:
     """
     with surroundings(path):
         module = _run(path)
-        yield Script(path, _the_spec(module, path), module)
+        spec = _the_spec(module, path)
+        with user_code(path):
+            spec = spec.finished()
+        yield Script(path, spec, module)
 
 
 @contextmanager
@@ -105,7 +114,8 @@ def surroundings(path: str) -> Iterator[None]:
     sys.meta_path.insert(0, finder)
     token = CURRENT_NAME.set(Path(path).stem)
     try:
-        yield
+        with standing_in():
+            yield
     finally:
         name = _module_name(path)
         own = [k for k in set(sys.modules) - before if k == name or is_own_module(sys.modules[k], os.getcwd())]
@@ -140,7 +150,8 @@ def _the_spec(module: ModuleType, path: str) -> ModelSpec:
     """Return the one ModelSpec of a module."""
     specs = {id(v): (k, v) for k, v in vars(module).items() if isinstance(v, ModelSpec)}
     if not specs:
-        raise UserError("defines no ModelSpec", path, _NO_SPEC)
+        real = "mltk" in sys.modules and not is_stand_in(sys.modules["mltk"])
+        raise UserError("defines no ModelSpec", path, _REAL_MLTK if real else _NO_SPEC)
     if len(specs) > 1:
         names = " and ".join(sorted(k for k, _ in specs.values()))
         raise UserError(f"defines more than one ModelSpec ({names})", path, "give each a script of its own")

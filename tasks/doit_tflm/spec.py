@@ -235,6 +235,21 @@ class ModelSpec(_Fields):
             value = _checked(key, value)
         object.__setattr__(self, key, value)
 
+    def read_by(self, names: set[str] | None) -> dict[str, Any]:
+        """Return the settings that code reads which mentions these names; those that any code might, for None.
+
+        The data and the builder are not among them: they are code themselves.
+        """
+        wanted = [n for n in attribute_names() if n not in ("dataset", "build_model_function")]
+        found = {name: getattr(self, name) for name in wanted if names is None or name in names}
+        if "tflite_converter" in found:
+            found["tflite_converter"] = self.tflite_converter.canonical()
+        return {name: one.data if isinstance(one, CallbackOptions) else one for name, one in found.items()}
+
+    def finished(self) -> ModelSpec:
+        """Return the specification that a script has come to, once it has run: this one."""
+        return self
+
 
 def attribute_names() -> list[str]:
     """Return the names of a spec's attributes."""

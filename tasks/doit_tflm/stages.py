@@ -12,11 +12,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from doit_tflm import archive, keras_io, samples, tflite
 from doit_tflm import facets as facets_of
-from doit_tflm import keras_io, samples, tflite
 from doit_tflm.convert import Converter, check_result, converter_named
 from doit_tflm.errors import UserError
-from doit_tflm.files import DigestCache
+from doit_tflm.files import DigestCache, digest_file, write_if_changed
 from doit_tflm.observe import observe, version
 from doit_tflm.reads import reading
 from doit_tflm.script import Script, loaded, user_code
@@ -38,7 +38,7 @@ KERAS_SUMMARY = "keras.summary.txt"
 """What Keras says of the trained model, in the build directory."""
 
 
-def specify(script: str, directory: str) -> Result:
+def specify(script: str, directory: str, samples_file: str, source: str) -> Result:
     """Run a specification script and write its facets.
 
     Parameters
@@ -47,21 +47,43 @@ def specify(script: str, directory: str) -> Result:
         The script's path.
     directory : str
         The model's build directory.
+    samples_file : str
+        A file of representative samples to take instead of the specification's; empty for none.
+    source : str
+        The script; or, where there is none beside its archive, ``ARCHIVE!MEMBER``, which is taken out.
     """
+    taken = _taken_out(source, script)
     with reading(script, directory) as run:
         run.pause()
-        found = facets_of.facets(run.script)
+        found = facets_of.facets(run.script, samples_file)
         inputs = {**run.inputs(), **run.data_inputs(found["calibration"])}
     outputs = {f"{directory}/{name}.json": facets_of.canonical_json(facet) for name, facet in found.items()}
+    outputs |= taken
     model = Path(script).stem
     # What the specification asks for besides, and the model has to wait for: doit takes it from the record.
     return {**done(outputs, inputs), "task_dep": [f"{task}:{model}" for task in facets_of.asked_for(found)]}
 
 
-def preview(script: str) -> dict[str, Any]:
-    """Return the facets that `specify` would write, as text by name; nothing is written."""
+def _taken_out(source: str, script: str) -> dict[str, bytes]:
+    """Take a script out of its archive; return its content by path, or nothing where it is there already."""
+    if source == script:
+        return {}
+    path, member = source.split("!", 1)
+    content = archive.read_member(path, member)
+    if content is None:
+        raise UserError(f"has no {member}", path, "write the script beside it")
+    write_if_changed(script, content)
+    return {script: content}
+
+
+def preview(script: str, samples_file: str, source: str) -> dict[str, Any]:
+    """Return the facets that `specify` would write, as text by name.
+
+    Nothing is written, but for a script that is taken out of its archive.
+    """
+    _taken_out(source, script)
     with reading(script, "") as run:
-        found = facets_of.facets(run.script)
+        found = facets_of.facets(run.script, samples_file)
     return {name: facets_of.canonical_json(facet).decode() for name, facet in found.items()}
 
 
@@ -71,12 +93,19 @@ def sample(script: str, directory: str) -> Result:
     output = f"{directory}/samples.npz"
     if facet["source"] == "none":
         return done({output: samples.serialise(samples.Samples("none", {}))})
+    if facet["source"] == "file":
+        before = digest_file(facet["file"]) if Path(facet["file"]).is_file() else None
+        data = samples.serialise(samples.from_file(facet["file"]))
+        return done({output: data}, {facet["file"]: before})
     with reading(script, directory) as run:
+        # Before the user's code runs, which may change what it is asked for.
+        with run.paused():
+            edited = facets_of.calibration(run.script.spec, script) != facet
         limit = facet["representative_dataset_max_samples"]
         drawn, notes = samples.draw(run.script, facet["source"], limit)
         inputs = {**run.inputs(), **run.data_inputs(facet)}
-        if facets_of.calibration(run.script.spec, script) != facet:
-            # Edited since it was read: what was drawn belongs to neither.
+        if edited:
+            # Since it was read: what was drawn belongs to neither.
             inputs[script] = None
     return done({output: samples.serialise(drawn)}, inputs, notes)
 

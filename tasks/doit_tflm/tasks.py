@@ -16,14 +16,13 @@ from __future__ import annotations
 import gc
 import sys
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 from doit.globals import Globals
 
 from doit_tflm.actions import Remove, Stage, StageAction
 from doit_tflm.c_text import macro_prefix
-from doit_tflm.config import Config, read_config
+from doit_tflm.config import Config, model_of, read_config
 from doit_tflm.engine import ContentChecker, Session, StageCheck
 from doit_tflm.errors import UserError
 from doit_tflm.observe import is_path
@@ -101,7 +100,7 @@ def tasks_of(specs: list[str], config: Config) -> Iterator[dict[str, Any]]:
         The project's settings.
     """
     _check_names(specs)
-    built = [f"{config.build_dir}/{Path(spec).stem}" for spec in specs]
+    built = [f"{config.build_dir}/{model_of(spec)}" for spec in specs]
     directories = (config.models_dir, config.build_dir, config.header_dir, *built)
     yield {"basename": SESSION, "actions": [], "uptodate": [Session(directories)]}
     programs = _programs(specs, config)
@@ -140,7 +139,7 @@ def tasks_of_training(spec: str, config: Config, name: str, asked: Mapping[str, 
 
 def _programs(specs: list[str], config: Config) -> list[Stage]:
     """Return the stages that write the op resolvers of programs, as far as all of their models are there."""
-    known = {Path(spec).stem for spec in specs}
+    known = {model_of(spec) for spec in specs}
     return [
         resolver_stage(name, models, config)
         for name, models in sorted(config.programs.items())
@@ -150,7 +149,7 @@ def _programs(specs: list[str], config: Config) -> list[Stage]:
 
 def _check_programs(specs: list[str], config: Config) -> None:
     """End doit where a program names a model that is not there, or has the name of one in C."""
-    known = {Path(spec).stem for spec in specs}
+    known = {model_of(spec) for spec in specs}
     taken = {macro_prefix(model): model for model in known}
     for program, models in config.programs.items():
         where = f"ERROR: pyproject.toml: [tool.doit-tflm.programs] {program}"
@@ -165,14 +164,14 @@ def _check_names(specs: list[str]) -> None:
     """End doit where two models would have the same names in C."""
     seen: dict[str, str] = {}
     for spec in specs:
-        other = seen.setdefault(macro_prefix(Path(spec).stem), spec)
+        other = seen.setdefault(macro_prefix(model_of(spec)), spec)
         if other != spec:
             sys.exit(f"ERROR: {other} and {spec} would have the same names in C; rename one of them")
 
 
 def _tasks_of(spec: str, config: Config) -> Iterator[dict[str, Any]]:
     """Yield the tasks of one model."""
-    model = Path(spec).stem
+    model = model_of(spec)
     clean = []
     for stage in stages(spec, config):
         task = _task(stage, config)

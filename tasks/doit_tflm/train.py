@@ -130,11 +130,14 @@ def train(
     if "cannot train" in facet:
         raise UserError(facet["cannot train"])
     with reading(script, directory) as run:
-        fitted = _fitted(run.script, Asked(**asked or {}), Path(directory) / "train", facet)
         spec = run.script.spec
-        inputs = {**run.inputs(), **run.data_inputs(facets.calibration(spec, script))}
-        if facets.training(spec, script) != facet:
-            inputs[script] = None  # edited since it was read
+        with run.paused():
+            edited = facets.training(spec, script) != facet  # since it was read
+            data = facets.calibration(spec, script)
+        fitted = _fitted(run.script, Asked(**asked or {}), Path(directory) / "train", facet)
+        inputs = {**run.inputs(), **run.data_inputs(data)}
+        if edited:
+            inputs[script] = None
         member, weights = saved(fitted.model, model)
         _put(fitted, model, member, weights, Path(script).read_bytes(), archive_path)
         if spec.on_training_complete is not None:
