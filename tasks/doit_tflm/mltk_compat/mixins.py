@@ -12,6 +12,7 @@ from typing import Any, ClassVar, NamedTuple
 from doit_tflm.mltk_compat import drawing
 
 __all__ = [
+    "ALL_MIXINS",
     "AudioDatasetMixin",
     "DataGeneratorDatasetMixin",
     "DatasetMixin",
