@@ -20,8 +20,9 @@ import pytest
 from conftest import DODO, Project
 from doit_tflm import archive, facets, parameters, samples
 from doit_tflm.errors import UserError
-from doit_tflm.script import Script, loaded
-from doit_tflm.train import _fitted
+from doit_tflm.mltk_compat.mixins import ALL_MIXINS, Mixin
+from doit_tflm.script import loaded
+from doit_tflm.train import Asked, _fitted
 
 pytestmark = pytest.mark.skipif(
     importlib.util.find_spec("mltk") is not None, reason="the real mltk is installed, and is not replaced"
@@ -70,7 +71,8 @@ my_model.tflite_converter["representative_dataset_max_samples"] = 20
 my_model.model_parameters["volume_db"] = 5.0
 {DATA}"""
 
-Load = Callable[..., Script]
+QUIET = ("DatasetMixin", "DataGeneratorDatasetMixin", "ImageDatasetMixin", "AudioDatasetMixin", "EvaluateMixin")
+"""Mixins whose many small properties the guide passes over."""
 
 
 @pytest.fixture
@@ -172,7 +174,7 @@ my_model.keras_custom_objects["Thing"] = dict
 my_model.eval_max_samples_per_class = 100
 assert my_model.checkpoint["monitor"] == "val_loss" and my_model.checkpoint["save_best_only"]
 assert my_model.class_counts == {{"training": {{"no": 3}}, "validation": {{}}, "evaluation": {{}}}}
-assert my_model.early_stopping is None and my_model.n_classes == 4 and my_model.eval_shuffle is False
+assert not my_model.early_stopping and my_model.n_classes == 4 and my_model.eval_shuffle is False
 assert my_model.model_specification_path == __file__
 assert my_model.name == "kws" and my_model.test_mode_enabled is False
 assert mltk_core.get_mltk_logger().name == "mltk"
@@ -189,7 +191,7 @@ assert mltk_core.get_mltk_logger().name == "mltk"
         ("my_model.zzzz = 1", "keep values of your own in module variables"),
         ("my_model.tflite_converter['inference_inputtype'] = 'int8'", "did you mean 'inference_input_type'?"),
         ("my_model.version = 'one'", "version is 'one', but must be a whole number"),
-        ("my_model.early_stopping = 3", "early_stopping is 3, but must be dict"),
+        ("my_model.early_stopping = 3", "early_stopping is 3; give a dict"),
         ("my_model.name = 'x'", "name cannot be set"),
         ("mltk_core.MltkModell", "mltk.core has no MltkModell; did you mean MltkModel?"),
         ("import mltk.cor", "No module named 'mltk.cor'"),
@@ -360,15 +362,15 @@ my_model.train_callbacks = [tf.keras.callbacks.TerminateOnNaN()]
     assert "cannot train" not in facets_of(text)["training"]
     Path("models/kws.py").write_text(text)
     with loaded("models/kws.py") as script:
-        _, history = _fitted(script)
+        history = _fitted(script, Asked(), Path("train"), {}).progress.history
     assert len(history["loss"]) == 2
     for line, message in (
         ("my_model.class_weights = 'balanced'\n", "asks for class_weights, which `doit train` does not follow"),
-        ("my_model.early_stopping = None\n", "epochs is -1, without early_stopping"),
+        ("my_model.early_stopping = None\n", "epochs is -1, but nothing would end the training"),
     ):
         Path("models/kws.py").write_text(text + line)
         with loaded("models/kws.py") as script, pytest.raises(UserError, match=message):
-            _fitted(script)
+            _fitted(script, Asked(), Path("train"), {})
 
 
 # The build
@@ -559,6 +561,24 @@ def test_an_archive_without_a_script_is_no_model(make_project: Callable[..., Pro
     assert project.build().stages == []
 
 
+# The guide
+
+GUIDE = (Path(__file__).parent.parent / "docs/mltk.md").read_text()
+
+
+@pytest.mark.usefixtures("root")
+def test_the_script_of_the_guide_is_one() -> None:
+    text = GUIDE.split("```python\n")[1].split("```")[0]
+    assert drawn(text).shape == (100, 4)
+
+
+@pytest.mark.parametrize("mixin", [mixin for mixin in ALL_MIXINS if mixin.__name__ not in QUIET])
+def test_the_guide_names_every_property_that_may_surprise(mixin: type[Mixin]) -> None:
+    for name in mixin.properties:
+        prefix = name.partition("_")[0]
+        assert f"`{name}`" in GUIDE or f"`{prefix}_...`" in GUIDE, name
+
+
 # The real thing
 
 REAL = """
@@ -663,8 +683,13 @@ SCRIPTS = [
     for path in sorted(MODELS.glob("*/*.py"))
     if path.parent.name not in ("shared", "tests") and "MltkModel" in path.read_text(encoding="utf-8")
 ]
-AT_ONCE = {"fingerprint_signature_generator", "keyword_spotting_pacman"}
-"""Scripts that need MLTK's own code as soon as they are loaded."""
+AT_ONCE = {
+    "fingerprint_signature_generator": "MLTK's own code",
+    "keyword_spotting_on_off_v2": "Have you trained the teacher model first",
+    "keyword_spotting_pacman": "MLTK's own code",
+    "keyword_spotting_pacman_v2": "Have you trained the teacher model first",
+}
+"""Scripts that need something as soon as they are loaded, and what the error says of it."""
 
 
 @pytest.fixture
@@ -698,7 +723,7 @@ def test_every_script_of_mltk_s_loads_and_says_what_it_cannot_draw(root: Path, p
     name = f"models/{path.name}"
     (root / name).write_bytes(path.read_bytes())
     if path.stem in AT_ONCE:
-        with pytest.raises(UserError, match="MLTK's own code"), loaded(name):
+        with pytest.raises(UserError, match=AT_ONCE[path.stem]), loaded(name):
             pass
         return
     with loaded(name) as script:

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from doit_tflm import archive
-from doit_tflm.config import read_config
+from doit_tflm.config import ARCHIVE, DRY_RUN, read_config
 from doit_tflm.errors import UserError
-from doit_tflm.project import ARCHIVE_SUFFIX, TEST_SUFFIX, locate
+from doit_tflm.project import locate
 
 if TYPE_CHECKING:
     from doit_tflm.summary import Summary
@@ -86,7 +86,7 @@ def update_model_parameters(
     if output is not None:
         target = Path(output)
         return made.save(target if target.suffix == ".tflite" else target / f"{made.name}.tflite")
-    if home is not None and home.name.endswith(ARCHIVE_SUFFIX):
+    if home is not None and home.name.endswith(ARCHIVE):
         member = _member(home)
         archive.update_members(home, {member: made.data, f"{member}.summary.txt": _text(made)})
         return home
@@ -122,8 +122,8 @@ def _with_home(model: str | Path) -> tuple[TfliteModel, Path]:
 def _tflite_of(model: str | Path) -> tuple[bytes, str, bytes | None]:
     """Return a model's ``.tflite``, its name, and its calibrated float twin, if that is at hand."""
     path = Path(model)
-    if path.name.endswith(ARCHIVE_SUFFIX):
-        return _archived(path), path.name.removesuffix(ARCHIVE_SUFFIX), None
+    if path.name.endswith(ARCHIVE):
+        return _archived(path), path.name.removesuffix(ARCHIVE), None
     if path.suffix == ".tflite":
         if not path.is_file():
             raise UserError("there is no such file", str(path))
@@ -133,7 +133,7 @@ def _tflite_of(model: str | Path) -> tuple[bytes, str, bytes | None]:
     config = read_config(root)
     built = root / config.build_dir / name
     if not (built / f"{name}.tflite").is_file():
-        return _archived(root / config.models_dir / f"{name}{ARCHIVE_SUFFIX}"), name, None
+        return _archived(root / config.models_dir / f"{name}{ARCHIVE}"), name, None
     calibrated = built / "calibrated.tflite"
     quantized = (built / "quantized.tflite").read_bytes()
     twin = calibrated.read_bytes() if calibrated.is_file() else quantized
@@ -142,11 +142,9 @@ def _tflite_of(model: str | Path) -> tuple[bytes, str, bytes | None]:
 
 def _member(path: Path) -> str:
     """Return the member of an archive that is its ``.tflite``; a dry run's has the name of the model."""
-    name = path.name.removesuffix(ARCHIVE_SUFFIX)
+    name = path.name.removesuffix(ARCHIVE)
     names = archive.members(path)
-    return next(
-        (f"{one}.tflite" for one in (name, name.removesuffix(TEST_SUFFIX)) if f"{one}.tflite" in names), ""
-    )
+    return next((f"{one}.tflite" for one in (name, name.removesuffix(DRY_RUN)) if f"{one}.tflite" in names), "")
 
 
 def _archived(path: Path) -> bytes:

@@ -40,6 +40,9 @@ def quantize(
             help="Other weights: a path, a file name among the archive's train/weights, or `best` of these.",
         ),
     ] = "",
+    samples: Annotated[
+        str, typer.Option(metavar="FILE", help="A .npz of representative samples instead of the specification's.")
+    ] = "",
     update_archive: Annotated[
         bool | None,
         typer.Option("--update-archive/--no-update-archive", help="Whether the .tflite goes into the archive."),
@@ -64,7 +67,7 @@ def quantize(
     from doit_tflm import order
 
     began_ns = time.time_ns()
-    done = order.quantize(order.Order(model, output, weights, build, update_archive), sys.stdout)
+    done = order.quantize(order.Order(model, output, weights, build, update_archive, samples=samples), sys.stdout)
     if verbose:
         _show_logs(done.logs, began_ns)
     if done.code:

@@ -12,7 +12,7 @@ from doit_tflm.archive import member_digest
 from doit_tflm.errors import UserError
 from doit_tflm.files import normalise
 
-__all__ = ["ARCHIVE", "FACETS", "Config", "model_of", "read_config"]
+__all__ = ["ARCHIVE", "DRY_RUN", "FACETS", "Config", "model_of", "read_config"]
 
 FACETS = (
     "calibration",
@@ -30,6 +30,8 @@ FACETS = (
 
 ARCHIVE = ".mltk.zip"
 """How the name of an archive ends."""
+DRY_RUN = "-test"
+"""What the name of a dry run's archive has behind the model's."""
 
 
 def model_of(spec: str) -> str:
@@ -79,7 +81,9 @@ class Config:
         alone = {
             model: name
             for model, name in archives.items()
-            if model not in scripts and member_digest(f"{self.models_dir}/{name}", f"{model}.py") is not None
+            if model not in scripts
+            and model.removesuffix(DRY_RUN) not in scripts
+            and member_digest(f"{self.models_dir}/{name}", f"{model}.py") is not None
         }
         found = {**scripts, **alone}
         return [f"{self.models_dir}/{found[model]}" for model in sorted(found)]

@@ -43,6 +43,8 @@ class Wanted:
         Whether the model is built, and trained briefly, instead of any weights.
     settings : mapping
         Converter settings instead of the specification's.
+    samples : str
+        A file of representative samples instead of the specification's.
     """
 
     archive_path: str
@@ -52,6 +54,7 @@ class Wanted:
     weights: str = ""
     build: bool = False
     settings: Mapping[str, Any] = field(default_factory=dict)
+    samples: str = ""
 
 
 def quantize_script(script: str, wanted: Mapping[str, Any]) -> Result:
@@ -94,10 +97,14 @@ def quantize_once(script: Script, wanted: Wanted, keras_model: Any = None) -> Re
         with _of(script):
             spec.tflite_converter.update(wanted.settings)
             found = facets.plain_facets(spec)
-            source = facets.samples_source(spec)
+            source = facets.samples_source(spec, wanted.samples)
         notes = _without_gates(found)
-        limit = spec.tflite_converter["representative_dataset_max_samples"] if source == "generate" else None
-        drawn, warnings = samples.draw(script, source, limit)
+        if source == "file":
+            drawn = samples.from_file(wanted.samples)
+            warnings: list[str] = []
+        else:
+            limit = spec.tflite_converter["representative_dataset_max_samples"] if source == "generate" else None
+            drawn, warnings = samples.draw(script, source, limit)
         named = {f"{directory}/{name}.json": facets.canonical_json(facet) for name, facet in found.items()}
         written({**named, f"{directory}/samples.npz": samples.serialise(drawn)})
         tool, _ = converter_named(wanted.converter)

@@ -43,12 +43,14 @@ class Order:
     build: bool = False
     update_archive: bool | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
+    samples: str = ""
     keras_model: Any = None
 
     @property
     def is_plain(self) -> bool:
         """Whether the specification and its weights are used as they are."""
-        return not (self.weights or self.build or self.settings or self.keras_model is not None)
+        changed = self.weights or self.build or self.settings or self.keras_model is not None
+        return not (changed or self.samples)
 
 
 @dataclass(frozen=True)
@@ -100,6 +102,8 @@ def quantize(order: Order, console: TextIO) -> Quantized:
     output = _output(order.output, found)
     if order.weights and Path(order.weights).exists():
         order = replace(order, weights=str(Path(order.weights).absolute()))
+    if order.samples:
+        order = replace(order, samples=str(Path(order.samples).absolute()))
     if order.is_plain and spec is None and found.is_built_here:
         return _incrementally(order, found, output, console)
     return _once(order, found, output, console)
@@ -162,6 +166,7 @@ def _once(order: Order, found: Located, output: Path | None, console: TextIO) ->
             weights=_weights(order, found, scratch),
             build=order.build,
             settings=_settings(order.settings),
+            samples=order.samples,
         )
         log = _log(found, config)
         began = time.monotonic()
@@ -219,6 +224,8 @@ def _differences(order: Order, found: Located) -> Iterator[str]:
         yield f"weights {Path(order.weights).name}"
     if order.settings:
         yield f"other {', '.join(order.settings)}"
+    if order.samples:
+        yield f"samples {Path(order.samples).name}"
     if found.is_test:
         yield "a dry run's"
 
@@ -226,7 +233,9 @@ def _differences(order: Order, found: Located) -> Iterator[str]:
 def _updates_archive(order: Order, found: Located, output: Path | None) -> bool:
     """Tell whether the ``.tflite`` goes into the archive."""
     if order.update_archive is None:
-        return order.is_plain and output is None and bool(found.archive) and Path(found.archive).exists()
+        # Elsewhere nothing else would hold it, and samples are all that MLTK's own specifications may lack.
+        is_plain = order.is_plain or (not found.is_built_here and replace(order, samples="").is_plain)
+        return is_plain and output is None and bool(found.archive) and Path(found.archive).exists()
     if order.update_archive and not (found.archive and Path(found.archive).exists()):
         raise UserError("there is no archive to update", found.archive or found.name, "train the model first")
     return order.update_archive

@@ -10,13 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
 
-from doit_tflm.config import Config, model_of, read_config
+from doit_tflm.config import ARCHIVE, DRY_RUN, Config, model_of, read_config
 from doit_tflm.errors import UserError
 from doit_tflm.files import normalise
 
 __all__ = [
-    "ARCHIVE_SUFFIX",
-    "TEST_SUFFIX",
     "Located",
     "find_project",
     "inside",
@@ -26,10 +24,6 @@ __all__ = [
     "run_doit",
     "run_tasks",
 ]
-
-ARCHIVE_SUFFIX = ".mltk.zip"
-TEST_SUFFIX = "-test"
-"""What a dry run's archive has in its name."""
 
 
 def find_project(start: Path) -> Path:
@@ -70,7 +64,7 @@ class Located:
     @property
     def trained_as(self) -> str:
         """What build directory and archive are called."""
-        return f"{self.name}{TEST_SUFFIX}" if self.is_test else self.name
+        return f"{self.name}{DRY_RUN}" if self.is_test else self.name
 
 
 def locate(model: str | Path) -> Located:
@@ -88,37 +82,39 @@ def locate(model: str | Path) -> Located:
         If there is no such model.
     """
     path = Path(model)
-    if path.suffix != ".py" and not path.name.endswith(ARCHIVE_SUFFIX):
+    if path.suffix != ".py" and not path.name.endswith(ARCHIVE):
         root = find_project(Path.cwd())
         return _in_project(root, str(model))
     if not path.exists():
         raise UserError("there is no such file", str(path))
     full = path.absolute()
     root = find_project(full.parent)
-    stem = path.name.removesuffix(ARCHIVE_SUFFIX).removesuffix(".py")
+    stem = model_of(path.name)
     if normalise(full.parent, root) == read_config(root).models_dir and _named(root, stem):
         return _in_project(root, stem)
     # An archive has a specification of its own.
     script = str(path) if path.suffix == ".py" else ""
-    archive = str(path.with_name(f"{stem}{ARCHIVE_SUFFIX}"))
-    return Located(Path.cwd(), stem.removesuffix(TEST_SUFFIX), script, archive, is_built_here=False)
+    archive = str(path.with_name(f"{stem}{ARCHIVE}"))
+    return Located(Path.cwd(), stem.removesuffix(DRY_RUN), script, archive, is_built_here=False)
 
 
 def _named(root: Path, name: str) -> str:
     """Return the project's model of a name, or of ``NAME-test``; empty if there is none."""
     with inside(root):
-        known = [Path(spec).stem for spec in read_config().specs()]
-    return next((one for one in (name, name.removesuffix(TEST_SUFFIX)) if one in known), "")
+        known = [model_of(spec) for spec in read_config().specs()]
+    return next((one for one in (name, name.removesuffix(DRY_RUN)) if one in known), "")
 
 
 def _in_project(root: Path, name: str) -> Located:
     found = _named(root, name) or model_names(root, [name])[0]
-    directory = read_config(root).models_dir
+    with inside(root):
+        config = read_config()
+        spec = config.spec_of(found)
     return Located(
         root,
         found,
-        f"{directory}/{found}.py",
-        f"{directory}/{name}{ARCHIVE_SUFFIX}",
+        spec if spec.endswith(".py") else "",
+        f"{config.models_dir}/{name}{ARCHIVE}",
         is_built_here=True,
         is_test=found != name,
     )
@@ -176,7 +172,7 @@ def run_doit(config: Config, names: Sequence[str], output: TextIO, *wanted: str)
     """
     from doit_tflm import tasks
 
-    specs = [f"{config.models_dir}/{name}.py" for name in names]
+    specs = [config.spec_of(name) for name in names]
     return run_tasks(lambda: tasks.tasks_of(specs, config), wanted or ["quantize"], output)
 
 
@@ -207,7 +203,9 @@ def run_alone(
 
     name = found.trained_as
     return run_tasks(
-        lambda: tasks_of_training(found.script, config, name, asked or {}), [f"{task}:{name}"], output
+        lambda: tasks_of_training(found.script or found.archive, config, name, asked or {}),
+        [f"{task}:{name}"],
+        output,
     )
 
 

@@ -59,7 +59,7 @@ def specify(script: str, directory: str, samples_file: str, source: str) -> Resu
         inputs = {**run.inputs(), **run.data_inputs(found["calibration"])}
     outputs = {f"{directory}/{name}.json": facets_of.canonical_json(facet) for name, facet in found.items()}
     outputs |= taken
-    model = Path(script).stem
+    model = Path(directory).name
     # What the specification asks for besides, and the model has to wait for: doit takes it from the record.
     return {**done(outputs, inputs), "task_dep": [f"{task}:{model}" for task in facets_of.asked_for(found)]}
 

@@ -53,7 +53,7 @@ _ALWAYS = (
 )
 """Settings that change samples without augmentation, too."""
 _RESULTS = "return None, x, (x, y) or (x, None, validation_data)"
-_UNTRAINED = (
+TRAINING = (
     "class_weights",
     "on_save_keras_model",
     "sample_weight",
@@ -61,14 +61,7 @@ _UNTRAINED = (
     "train_kwargs",
     "validation_split",
 )
-"""Properties that change what training makes, and that ``doit train`` does not follow."""
-_CALLBACKS = {
-    "lr_schedule": "LearningRateScheduler",
-    "reduce_lr_on_plateau": "ReduceLROnPlateau",
-    "early_stopping": "EarlyStopping",
-}
-TRAINING = (*_UNTRAINED, *_CALLBACKS)
-"""The properties that `callbacks` looks at."""
+"""Properties that change what training makes, and that training here does not follow."""
 
 
 class Loads(Protocol):
@@ -77,7 +70,6 @@ class Loads(Protocol):
     x: Any
     y: Any
     validation_data: Any
-    until_stopped: bool
     dataset: Any
 
     def load_dataset(self, subset: str, test: bool = False, **kwargs: Any) -> None:  # noqa: FBT001, FBT002
@@ -224,13 +216,11 @@ def _is_nothing(value: Any) -> bool:
     return value is None or (isinstance(value, (dict, list, int, float, str)) and not value)
 
 
-def callbacks(model: Loads, given: Any, settings: Mapping[str, Any]) -> list[Any]:
+def callbacks(given: Any, settings: Mapping[str, Any]) -> list[Any]:
     """Return the training's Keras callbacks.
 
     Parameters
     ----------
-    model : Loads
-        The model.
     given : list
         ``train_callbacks``.
     settings : mapping
@@ -241,20 +231,12 @@ def callbacks(model: Loads, given: Any, settings: Mapping[str, Any]) -> list[Any
     UserError
         If training would not be what the script asks for.
     """
-    import keras
-
-    unfollowed = [name for name in _UNTRAINED if not _is_nothing(settings.get(name))]
+    unfollowed = [name for name in TRAINING if not _is_nothing(settings.get(name))]
     if unfollowed:
         fix = "train with MLTK and quantize here, or take it out"
         raise UserError(f"asks for {' and '.join(unfollowed)}, which `doit train` does not follow", fix=fix)
-    if model.until_stopped and not settings["early_stopping"]:
-        raise UserError("epochs is -1, without early_stopping", fix="set early_stopping, or a number of epochs")
     found = list(given)
     for callback in found:
         if isinstance(callback, (StandIn, Absent)):
             raise needs_mltk(repr(callback))
-    for name, kind in _CALLBACKS.items():
-        if settings[name] and not (name == "reduce_lr_on_plateau" and settings["lr_schedule"]):
-            keywords = settings[name] if isinstance(settings[name], dict) else {"schedule": settings[name]}
-            found.append(getattr(keras.callbacks, kind)(**keywords))
     return found

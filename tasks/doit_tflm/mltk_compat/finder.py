@@ -74,7 +74,7 @@ _SUBMODULES = [
     "view_model",
 ]
 _MODEL = {
-    **{name: getattr(mixins, name) for name in mixins.__all__ if name not in ("Mixin", "Property")},
+    **{name: getattr(mixins, name) for name in mixins.__all__ if name not in ("ALL_MIXINS", "Mixin", "Property")},
     "MltkModel": model.MltkModel,
     "MltkModelEvent": model.MltkModelEvent,
 }

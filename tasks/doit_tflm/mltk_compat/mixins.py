@@ -12,6 +12,7 @@ from typing import Any, ClassVar, NamedTuple
 from doit_tflm.mltk_compat import drawing
 
 __all__ = [
+    "ALL_MIXINS",
     "AudioDatasetMixin",
     "DataGeneratorDatasetMixin",
     "DatasetMixin",
@@ -42,18 +43,6 @@ def _of(*kinds: type) -> Property:
 _ANY, _BOOL, _INT, _STR, _DICT, _LIST = Property(), _of(bool), _of(int), _of(str), _of(dict), _of(list, tuple)
 
 
-def _checkpoint() -> dict[str, Any]:
-    return {
-        "monitor": "val_accuracy",
-        "save_best_only": True,
-        "save_weights_only": True,
-        "mode": "auto",
-        "save_freq": "epoch",
-        "options": None,
-        "verbose": 0,
-    }
-
-
 class Mixin:
     """What all mixins have: a table of properties."""
 
@@ -64,14 +53,7 @@ class TrainMixin(Mixin):
     """Training."""
 
     properties: ClassVar[dict[str, Property]] = {
-        "on_training_complete": _ANY,
         "on_save_keras_model": _ANY,
-        "checkpoints_enabled": Property(lambda: True, (bool,)),
-        "lr_schedule": _ANY,
-        "reduce_lr_on_plateau": _DICT,
-        "tensorboard": _DICT,
-        "checkpoint": Property(_checkpoint, (dict,)),
-        "early_stopping": _DICT,
         "train_kwargs": Property(dict, (dict,)),
     }
 

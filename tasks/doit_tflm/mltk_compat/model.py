@@ -22,6 +22,7 @@ from doit_tflm.mltk_compat.mixins import (
     ImageDatasetMixin,
     Mixin,
     Property,
+    TrainMixin,
 )
 from doit_tflm.mltk_compat.utilities import create_user_dir
 from doit_tflm.parameters import Typed
@@ -46,8 +47,17 @@ MltkModelEvent = enum.Enum(
 
 _REFUSED = ("QUANTIZE_STARTUP", "BEFORE_QUANTIZE", "AFTER_QUANTIZE", "BEFORE_LOAD_DATASET", "AFTER_LOAD_DATASET")
 """Events whose handlers may change the model, and are not called."""
-_UNTIL_STOPPED = 9999
 _DATA = ("x", "y", "validation_data")
+_CHECKPOINT = {
+    "monitor": "val_accuracy",
+    "save_best_only": True,
+    "save_weights_only": True,
+    "mode": "auto",
+    "save_freq": "epoch",
+    "options": None,
+    "verbose": 0,
+}
+"""What MLTK saves of the epochs of a training, unless the script says otherwise."""
 _OF_A_RUN = ("class_counts", "loaded_subset")
 """What a run leaves behind: no input of it."""
 _GENERAL = {"keras_custom_objects": Property(dict, (dict,)), "log_dir": Property(lambda: "", (str,))}
@@ -85,14 +95,14 @@ class MltkModel(ModelSpec):
         object.__setattr__(self, "_shape", None)
         object.__setattr__(self, "_populate", [])
         object.__setattr__(self, "_handlers", [])
-        object.__setattr__(self, "until_stopped", False)
         super().__init__()
         object.__setattr__(self, "model_parameters", ModelParameters())
         # MLTK's defaults, where they differ.
         self.epochs, self.metrics, self.loss = 100, ["accuracy"], "categorical_crossentropy"
         self.train_callbacks = []
+        if isinstance(self, TrainMixin):
+            self.checkpoint = _CHECKPOINT
 
-    until_stopped: bool
     _loaded: dict[str, Any]
 
     @classmethod
@@ -111,9 +121,6 @@ class MltkModel(ModelSpec):
         elif key in known:
             _check(key, value, known[key].kinds)
             self.__dict__[key] = value
-        elif key == "epochs" and value == -1:
-            object.__setattr__(self, "until_stopped", True)
-            super().__setattr__(key, _UNTIL_STOPPED)
         elif key == "model_parameters" and isinstance(value, dict):
             object.__setattr__(self, key, ModelParameters(value))
         elif key == "dataset":
@@ -280,6 +287,9 @@ class MltkModel(ModelSpec):
         for name in attribute_names():
             if name not in ("dataset", "input_shape", "tflite_converter", "model_parameters"):
                 setattr(spec, name, getattr(self, name))
+        if {**spec.checkpoint} == _CHECKPOINT:
+            # Nobody asked for it. In MLTK the last epoch's weights count, whatever else is saved.
+            spec.checkpoint = {}
         data = self._data()
         if data is not None:
             spec.dataset = partial(drawing.draw, self, data)
@@ -292,7 +302,7 @@ class MltkModel(ModelSpec):
         if self.build_model_function is not None:
             spec.build_model_function = partial(drawing.build_model, self.build_model_function, self)
         settings = {name: getattr(self, name, None) for name in drawing.TRAINING}
-        spec.train_callbacks = partial(drawing.callbacks, self, self.train_callbacks, settings)
+        spec.train_callbacks = partial(drawing.callbacks, self.train_callbacks, settings)
         spec.evaluate_as = self.evaluate_as or self._kind()
         spec.model_parameters = self._all_parameters()
         return spec
