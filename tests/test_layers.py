@@ -87,6 +87,7 @@ ORDER = [
     "export",
     "api",
     "cli_firmware",
+    "cli_init",
     "__main__",
     "",  # the package itself: it names the public ones
 ]

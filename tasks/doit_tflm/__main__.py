@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from doit_tflm import cli_firmware
+from doit_tflm import cli_firmware, cli_init
 from doit_tflm._version import __version__
 from doit_tflm.errors import UserError
 
@@ -108,6 +108,7 @@ def stage(
         typer.echo(line)
 
 
+app.command()(cli_init.init)
 for command in (cli_firmware.export, cli_firmware.depfile, cli_firmware.vendor, cli_firmware.cmake_dir):
     app.command()(command)
 
