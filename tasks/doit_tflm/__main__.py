@@ -11,6 +11,7 @@ import typer
 
 from doit_tflm import cli_firmware, cli_init
 from doit_tflm._version import __version__
+from doit_tflm.completion import complete_models, complete_stages
 from doit_tflm.errors import UserError
 
 if TYPE_CHECKING:
@@ -25,7 +26,10 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-Model = Annotated[str, typer.Argument(help="A model's name, specification script or archive.")]
+Model = Annotated[
+    str,
+    typer.Argument(help="A model's name, specification script or archive.", autocompletion=complete_models),
+]
 
 
 def _version(asked: bool) -> None:  # noqa: FBT001 - typer's callback
@@ -57,7 +61,10 @@ def quantize(model: Model) -> None:
 
 @app.command()
 def summarize(
-    model: Annotated[str, typer.Argument(help="A .tflite file, an archive, or a model's name.")],
+    model: Annotated[
+        str,
+        typer.Argument(help="A .tflite file, an archive, or a model's name.", autocompletion=complete_models),
+    ],
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,  # noqa: FBT002 - an option
     measure: Annotated[  # noqa: FBT002 - an option
         bool, typer.Option("--measure/--no-measure", help="Measure the tensor arena with TFLM.")
@@ -83,8 +90,13 @@ def summarize(
 
 @app.command()
 def stage(
-    name: Annotated[str, typer.Argument(metavar="STAGE", help="As `doit list` names it, e.g. calibrate.")],
-    model: Annotated[str, typer.Argument(help="A model's name.")],
+    name: Annotated[
+        str,
+        typer.Argument(
+            metavar="STAGE", help="As `doit list` names it, e.g. calibrate.", autocompletion=complete_stages
+        ),
+    ],
+    model: Annotated[str, typer.Argument(help="A model's name.", autocompletion=complete_models)],
 ) -> None:
     """Run one stage by hand, without doit: its output comes to the terminal, and nothing is recorded.
 
@@ -128,7 +140,7 @@ def _by_hand(found: Stage) -> dict[str, Any]:
 def main() -> None:
     """Run the command line; a mistake of the user's is a message and exit code 1."""
     try:
-        app()
+        app(prog_name="doit-tflm")
     except UserError as error:
         sys.stderr.write(f"error: {error}\n")
         sys.exit(1)

@@ -9,7 +9,7 @@ from doit_tflm.actions import Stage
 from doit_tflm.c_text import c_identifier, file_stem
 from doit_tflm.config import FACETS, Config
 
-__all__ = ["resolver_stage", "stages"]
+__all__ = ["resolver_stage", "stage_names", "stages"]
 
 _OURS, _TENSORFLOW = "version:doit-tflm", "version:tensorflow"
 _TFLM = "version:tflite-micro"
@@ -33,6 +33,11 @@ _WORK = {
 
 _VERBS = {"convert": "quantize", "accuracy": "evaluate", "evaluate": "record"}
 """What the console calls a stage, where the task that does all up to and after it has that name."""
+
+
+def stage_names() -> list[str]:
+    """Return what the stages of a model are called in doit, in their order."""
+    return list(_WORK)
 
 
 def stages(spec: str, config: Config) -> list[Stage]:
