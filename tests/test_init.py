@@ -20,6 +20,7 @@ from doit_tflm.c_text import is_identifier
 from doit_tflm.config import Config, read_config
 from doit_tflm.errors import UserError
 from doit_tflm.script import loaded
+from test_docs import blocks
 
 ROOT = Path(__file__).parent.parent
 FRESH = [".gitignore", "dodo.py", "models/hello.py", "pyproject.toml"]
@@ -38,7 +39,7 @@ def next_command(run: Run) -> str:
 # The project.
 
 
-def test_a_new_project_has_what_the_readme_says(tmp_path: Path) -> None:
+def test_a_new_project_has_its_four_files_and_says_so(tmp_path: Path) -> None:
     run = init(tmp_path, "demo")
     assert (run.code, run.err) == (0, "")
     project = Project(tmp_path / "demo")
@@ -280,28 +281,25 @@ def run_in(venv: Path, where: Path, command: str) -> Run:
 
 
 @pytest.mark.slow
-def test_the_installed_package_begins_trains_and_quantizes_a_project(installed: Path, tmp_path: Path) -> None:
-    (tmp_path / "with space").mkdir()
+def test_the_commands_of_the_guide_work_with_the_installed_package(installed: Path, tmp_path: Path) -> None:
     where = tmp_path / "with space"
+    where.mkdir()
     # Where the package comes from, if an editable installation is lent as well.
     found = run_in(installed, where, "python -c 'import doit_tflm; print(doit_tflm.__file__)'")
     assert found.out.startswith(f"{installed}/"), found.out + found.err
-    begun = run_in(installed, where, "doit-tflm init my_app --cmake")
-    assert begun.code == 0, begun.err
+    begin, firmware = blocks("docs/new-project.md", "sh")
+    done = run_in(installed, where, f"set -e\n{begin}")
+    assert done.code == 0, done.out + done.err
+    assert f"\n    cd my_app && {begin.splitlines()[2]}\n" in done.out
+    assert done.stages == ["calibrate", "quantize", "verify", "embed", "archive", "header", "train"]
+    assert done.out.endswith("\n1 model is up to date\n")
     project = where / "my_app"
-    early = run_in(installed, project, "doit quantize")
-    assert "train it: doit train:hello" in early.out
-    trained = run_in(installed, where, next_command(begun))
-    assert trained.code == 0, trained.out + trained.err
-    assert trained.stages[-2:] == ["header", "train"]
-    again = run_in(installed, project, "doit quantize")
-    assert (again.code, again.out) == (0, "1 model is up to date\n")
     edit = 'sed -i \'s/input_type"] = "int8"/input_type"] = "float32"/\' models/hello.py && doit quantize'
     edited = run_in(installed, project, edit)
     assert "hello: quantize   (inference_input_type: int8 → float32)" in edited.out
     assert "calibrate" not in edited.out
     if all(shutil.which(tool) for tool in ("cmake", "make", "cc")):
-        built = run_in(installed, project, f"{cli_init.CMAKE_COMMANDS} && firmware/build/firmware")
+        built = run_in(installed, project, f"set -e\n{firmware}")
         assert built.code == 0, built.out + built.err
         assert built.out.splitlines()[-1].startswith("hello 1: ")
         assert built.out.endswith("classes: sine square triangle\n")
