@@ -291,7 +291,8 @@ def test_the_commands_of_the_guide_work_with_the_installed_package(installed: Pa
     done = run_in(installed, where, f"set -e\n{begin}")
     assert done.code == 0, done.out + done.err
     assert f"\n    cd my_app && {begin.splitlines()[2]}\n" in done.out
-    assert done.stages == ["calibrate", "quantize", "verify", "embed", "archive", "header", "train"]
+    stages = ["spec", "sample", "calibrate", "quantize", "verify", "embed", "archive", "header", "train"]
+    assert done.stages == stages
     assert done.out.endswith("\n1 model is up to date\n")
     project = where / "my_app"
     edit = 'sed -i \'s/input_type"] = "int8"/input_type"] = "float32"/\' models/hello.py && doit quantize'
