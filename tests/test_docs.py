@@ -26,8 +26,8 @@ def test_every_link_to_a_file_leads_somewhere(guide: Path) -> None:
         assert (guide.parent / target).exists(), target
 
 
-def test_the_dodo_of_readme_is_the_one_that_the_tests_use() -> None:
-    assert blocks("README.md")[0] == DODO
+def test_the_dodo_of_the_guide_is_the_one_that_the_tests_use() -> None:
+    assert blocks("docs/new-project.md")[0] == DODO
 
 
 def test_the_specification_of_the_guide_is_one(tmp_path: Path) -> None:
@@ -42,7 +42,7 @@ def test_the_specification_of_the_guide_is_one(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_the_specification_of_the_guide_trains_and_builds(tmp_path: Path) -> None:
     project = Project(tmp_path)
-    project.write("dodo.py", blocks("README.md")[0])
+    project.write("dodo.py", DODO)
     project.write("models/twice.py", blocks("docs/specification.md")[0])
     run = project.doit("train:twice")
     assert run.code == 0, run.out + run.err

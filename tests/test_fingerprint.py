@@ -583,6 +583,21 @@ def load(subset):
     assert take(text).digest != take(text.replace("value * 2", "value * 5")).digest
 
 
+def test_packages_that_another_environment_lends_are_not_the_users(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(tmp_path / "lender/site-packages")
+    monkeypatch.syspath_prepend(tmp_path / "shared")
+    trace._installed.cache_clear()
+    trace.is_own.cache_clear()
+    try:
+        assert not trace.is_own(f"{tmp_path}/lender/site-packages/numpy/__init__.py", f"{tmp_path}/app")
+        assert trace.is_own(f"{tmp_path}/shared/helpers.py", f"{tmp_path}/app")
+    finally:
+        trace._installed.cache_clear()
+        trace.is_own.cache_clear()
+
+
 def test_a_project_below_a_system_directory_is_the_users(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(trace, "_SYSTEM", (str(tmp_path),))
     trace._installed.cache_clear()

@@ -100,13 +100,16 @@ ORDER = [
     "plan",
     "tasks",
     "cmd_why",
+    "cmd_tabcompletion",
     "project",
     "export",
     "order",
     "api",
     "api_made",
+    "completion",
     "training",
     "cli_firmware",
+    "cli_init",
     "cli_model",
     "cli_train",
     "__main__",
@@ -180,7 +183,10 @@ def test_the_source_root_is_never_imported_as_a_package() -> None:
     assert wrong == []
 
 
-@pytest.mark.parametrize("name", ["doit_tflm", "doit_tflm.tasks", "doit_tflm.journal", "doit_tflm.cmd_why"])
+@pytest.mark.parametrize(
+    "name",
+    ["doit_tflm", "doit_tflm.tasks", "doit_tflm.journal", "doit_tflm.cmd_why", "doit_tflm.cmd_tabcompletion"],
+)
 def test_what_doit_imports_of_us_loads_nothing_heavy(name: str) -> None:
     code = f"import sys, {name}; print(*sorted({{n.split('.')[0] for n in sys.modules}}))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

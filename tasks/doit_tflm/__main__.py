@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from doit_tflm import cli_firmware, cli_model, cli_train
+from doit_tflm import cli_firmware, cli_init, cli_model, cli_train
 from doit_tflm._version import __version__
+from doit_tflm.completion import complete_models, complete_stages
 from doit_tflm.errors import UserError
 
 if TYPE_CHECKING:
@@ -43,8 +44,13 @@ def _root(
 
 @app.command()
 def stage(
-    name: Annotated[str, typer.Argument(metavar="STAGE", help="As `doit list` names it, e.g. calibrate.")],
-    model: Annotated[str, typer.Argument(help="A model's name.")],
+    name: Annotated[
+        str,
+        typer.Argument(
+            metavar="STAGE", help="As `doit list` names it, e.g. calibrate.", autocompletion=complete_stages
+        ),
+    ],
+    model: Annotated[str, typer.Argument(help="A model's name.", autocompletion=complete_models)],
 ) -> None:
     """Run one stage by hand, without doit: its output comes to the terminal, and nothing is recorded.
 
@@ -72,6 +78,7 @@ app.command()(cli_model.quantize)
 app.command()(cli_model.summarize)
 app.command()(cli_model.update_params)
 app.command("update_params", hidden=True)(cli_model.update_params)  # MLTK's spelling
+app.command()(cli_init.init)
 for command in (cli_firmware.export, cli_firmware.depfile, cli_firmware.vendor, cli_firmware.cmake_dir):
     app.command()(command)
 
@@ -93,7 +100,7 @@ def _by_hand(found: Stage) -> dict[str, Any]:
 def main() -> None:
     """Run the command line; a mistake of the user's is a message and exit code 1."""
     try:
-        app()
+        app(prog_name="doit-tflm")
     except UserError as error:
         sys.stderr.write(f"error: {error}\n")
         sys.exit(1)

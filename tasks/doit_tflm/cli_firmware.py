@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from doit_tflm.completion import complete_models
 from doit_tflm.errors import UserError
 
 if TYPE_CHECKING:
@@ -17,7 +18,10 @@ __all__ = ["cmake_dir", "depfile", "export", "vendor"]
 
 CMAKE_DIR = Path(__file__).parent / "cmake"
 
-_Models = Annotated[list[str] | None, typer.Argument(help="The models' names; all of the project when left out.")]
+_Models = Annotated[
+    list[str] | None,
+    typer.Argument(help="The models' names; all of the project when left out.", autocompletion=complete_models),
+]
 _Project = Annotated[
     Path | None,
     typer.Option("--project", metavar="DIR", help="The project with the models; the one around here if left out."),

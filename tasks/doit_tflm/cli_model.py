@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from doit_tflm.completion import complete_models
+
 if TYPE_CHECKING:
     from doit_tflm.order import Quantized
     from doit_tflm.summary import Summary
@@ -19,7 +21,11 @@ __all__ = ["quantize", "summarize", "update_params"]
 
 def quantize(
     model: Annotated[
-        str, typer.Argument(help="A model's name, specification script or archive; NAME-test for a dry run's.")
+        str,
+        typer.Argument(
+            help="A model's name, specification script or archive; NAME-test for a dry run's.",
+            autocompletion=complete_models,
+        ),
     ],
     output: Annotated[
         str,
@@ -79,7 +85,9 @@ def quantize(
 
 
 def summarize(
-    model: Annotated[str, typer.Argument(help="A .tflite file, an archive, or a model's name.")],
+    model: Annotated[
+        str, typer.Argument(help="A .tflite file, an archive, or a model's name.", autocompletion=complete_models)
+    ],
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,  # noqa: FBT002 - an option
     measure: Annotated[  # noqa: FBT002 - an option
         bool, typer.Option("--measure/--no-measure", help="Measure the tensor arena with TFLM.")
@@ -102,7 +110,12 @@ def summarize(
 
 
 def update_params(
-    model: Annotated[str, typer.Argument(help="A .tflite file, whoever made it, an archive, or a model's name.")],
+    model: Annotated[
+        str,
+        typer.Argument(
+            help="A .tflite file, whoever made it, an archive, or a model's name.", autocompletion=complete_models
+        ),
+    ],
     parameters: Annotated[
         list[str] | None, typer.Argument(metavar="[KEY[:TYPE]=VALUE]...", help="Parameters to add or replace.")
     ] = None,

@@ -10,7 +10,7 @@ from doit_tflm.actions import Stage
 from doit_tflm.c_text import c_identifier, file_stem
 from doit_tflm.config import ARCHIVE, FACETS, Config, model_of
 
-__all__ = ["ONCE", "ONCE_LOG", "resolver_stage", "stages"]
+__all__ = ["ONCE", "ONCE_LOG", "resolver_stage", "stage_names", "stages"]
 
 ONCE, ONCE_LOG = "once.tflite", "once.log"
 """What is built beside the stages goes there, in the model's build directory."""
@@ -37,6 +37,11 @@ _WORK = {
 
 _VERBS = {"convert": "quantize", "accuracy": "evaluate", "evaluate": "record"}
 """What the console calls a stage, where the task that does all up to and after it has that name."""
+
+
+def stage_names() -> list[str]:
+    """Return what the stages of a model are called in doit, in their order."""
+    return list(_WORK)
 
 
 def stages(spec: str, config: Config, name: str = "", asked: Mapping[str, Any] | None = None) -> list[Stage]:

@@ -44,6 +44,8 @@ def _installed() -> tuple[str, ...]:
     """Return the directories whose files are known by a version, or are the system's."""
     places = {sys.prefix, sys.base_prefix, sys.exec_prefix, *sysconfig.get_paths().values()}
     places |= {*site.getsitepackages(), site.getusersitepackages()}
+    # A .pth file or PYTHONPATH may add the packages of another environment.
+    places |= {place for place in sys.path if Path(place).name in ("site-packages", "dist-packages")}
     # Where ours lies in an editable installation.
     places.add(str(Path(__file__).parent))
     return tuple({os.path.realpath(place) + os.sep for place in (*places, *_SYSTEM)})
