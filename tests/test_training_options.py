@@ -99,7 +99,7 @@ def test_a_damaged_state_is_an_error_with_the_fix(tmp_path: Path, kept: int) -> 
     path = tmp_path / "state.npz"
     train_state.store(path, Progress(1), {"model/0": np.zeros(100)})
     path.write_bytes(path.read_bytes()[:kept])
-    with pytest.raises(UserError, match="damaged.*train with --clean"):
+    with pytest.raises(UserError, match=r"damaged.*train with --clean"):
         train_state.stored(path)
 
 
@@ -117,4 +117,4 @@ def test_a_misspelt_option_stops_at_the_specification_with_its_line(project: Pro
     project.edit("models/kws.py", "my_model.epochs = 3", 'my_model.early_stopping = {"patence": 3}')
     run = project.doit("quantize")
     assert run.code == 1
-    assert "models/kws.py:24: early_stopping has no option 'patence'; did you mean 'patience'?" in run.out
+    assert "models/kws.py:20: early_stopping has no option 'patence'; did you mean 'patience'?" in run.out

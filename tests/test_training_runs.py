@@ -212,7 +212,8 @@ my_model.on_training_complete = done
 
 def test_early_stopping_ends_a_training_of_as_many_epochs_as_it_takes(make: Make) -> None:
     project = make(
-        'my_model.epochs = -1\nmy_model.lr_schedule = lambda epoch, rate: 0.0\nmy_model.early_stopping["patience"] = 2\n'
+        "my_model.epochs = -1\nmy_model.lr_schedule = lambda epoch, rate: 0.0\n"
+        'my_model.early_stopping["patience"] = 2\n'
     )
     run = trained(project)
     assert "sums: trained 3 epochs, stopped early; the weights are of epoch 3" in run.out
@@ -324,7 +325,10 @@ def test_keras_2_has_the_same_options_and_resumes(make: Make) -> None:
 
 def test_train_model_is_the_same_from_python_and_verbose_shows_keras(make: Make) -> None:
     project = make()
-    code = "import doit_tflm; t = doit_tflm.train_model('sums', epochs=2); print(len(t.history['loss']), t.tflite.exists())"
+    code = (
+        "import doit_tflm; made = doit_tflm.train_model('sums', epochs=2)\n"
+        "print(len(made.history['loss']), made.tflite.exists())"
+    )
     done = subprocess.run(
         [sys.executable, "-c", code],
         cwd=project.root,
