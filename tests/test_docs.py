@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -50,6 +52,24 @@ def test_the_specification_of_the_guide_trains_and_builds(tmp_path: Path) -> Non
         "#define TWICE_MODEL_INPUT0_TYPE int8_t"
         in project.path("firmware/generated/twice_model_data.h").read_text()
     )
+
+
+@pytest.mark.slow
+def test_the_training_of_the_guide_does_what_it_says(tmp_path: Path) -> None:
+    call, specification = blocks("docs/training.md")
+    project = Project(tmp_path)
+    project.write("pyproject.toml", "")
+    project.write("models/twice.py", specification)
+    done = subprocess.run(
+        [sys.executable, "-c", call],
+        cwd=project.root,
+        env=project.environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stdout == "twice.mltk.zip 2 twice.tflite\n", done.stderr
+    assert "models/twice.mltk.zip 2 " in project.path("build/twice/train.log").read_text()
 
 
 def test_the_parameters_of_the_guide_can_be_set(tmp_path: Path) -> None:

@@ -164,13 +164,27 @@ def test_another_spelling_of_the_same_settings_only_reads_the_spec(built: Projec
         "my_model.epochs = 3\nmy_model.batch_size = 8",
         'my_model.epochs = 3\nmy_model.optimizer = "sgd"',
         "my_model.epochs = 3\nmy_model.train_callbacks = lambda: [print]",
+        'my_model.epochs = 3\nmy_model.checkpoint = {"monitor": "val_loss"}',
+        'my_model.epochs = 3\nmy_model.early_stopping["patience"] = 3',
+        'my_model.epochs = 3\nmy_model.reduce_lr_on_plateau["factor"] = 0.5',
+        "my_model.epochs = 3\nmy_model.lr_schedule = lambda epoch, rate: rate",
     ],
-    ids=["epochs", "batch size", "optimizer", "callbacks"],
+    ids=["epochs", "batch size", "optimizer", "callbacks", "checkpoint", "stopping", "plateau", "schedule"],
 )
 def test_a_training_setting_only_reads_the_spec(built: Project, new: str) -> None:
     done = edited(built, "my_model.epochs = 3", new)
     assert done.ran == {"spec"}
     assert done.changed == {"build/kws/training.json"}
+
+
+@pytest.mark.parametrize(
+    "new",
+    ['tensorboard = {"histogram_freq": 1}', "checkpoints_enabled = False", "on_training_complete = print"],
+)
+def test_what_does_not_change_the_weights_changes_no_facet(built: Project, new: str) -> None:
+    done = edited(built, "my_model.epochs = 3", f"my_model.epochs = 3\nmy_model.{new}")
+    assert done.ran == {"spec"}
+    assert done.changed == set()
 
 
 def test_the_model_builders_code_only_reads_the_spec(project: Project) -> None:

@@ -32,6 +32,13 @@ GOOD: dict[str, Any] = {
     "loss": function,
     "metrics": ["accuracy"],
     "train_callbacks": function,
+    "checkpoint": {"monitor": "val_loss", "save_best_only": True},
+    "checkpoints_enabled": False,
+    "early_stopping": {"patience": 3, "baseline": None},
+    "reduce_lr_on_plateau": {"factor": 0.5, "min_lr": 1e-5},
+    "lr_schedule": {"schedule": function},
+    "tensorboard": {"histogram_freq": 1},
+    "on_training_complete": function,
     "seed": 4,
     "evaluate_as": "classifier",
     "max_accuracy_drop": 0.02,
@@ -73,6 +80,8 @@ def test_the_defaults_are_empty_and_belong_to_one_spec_only() -> None:
     first.model_parameters["a"] = 1
     first.tflite_converter["inference_input_type"] = "int8"
     first.header.section = ".model"
+    first.checkpoint["monitor"] = "val_loss"
+    assert not second.checkpoint
     assert (second.version, second.description, second.dataset, second.input_shape) == (1, "", None, None)
     assert (second.classes, second.data_files, second.metrics, second.model_parameters) == ([], [], [], {})
     assert second.tflite_converter["inference_input_type"] == "float32"
@@ -147,6 +156,8 @@ def test_an_attribute_like_no_other_is_an_error_that_says_where_to_keep_it() -> 
         ("weights", None, "a path"),
         ("weights", ["a.h5"], "a path"),
         ("epochs", 0, "use 1 or more"),
+        ("epochs", -2, "use 1 or more"),
+        ("on_training_complete", "done", "without calling it"),
         ("epochs", 2.5, "a whole number"),
         ("batch_size", -1, "use 1 or more"),
         ("batch_size", "32", "a whole number"),

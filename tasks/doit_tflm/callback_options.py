@@ -101,6 +101,11 @@ class CallbackOptions(UserDict[str, Any]):
             raise UserError(f"{self.attribute}[{key!r}] is {value!r}", fix=f"use {words}")
         self.data[key] = value
 
+    def __ior__(self, other: Any) -> CallbackOptions:  # type: ignore[override,misc]  # noqa: PYI034 - Self came with 3.11
+        """Check and set some options; UserDict would not ask `__setitem__`."""
+        self.update(other)
+        return self
+
     def __copy__(self) -> CallbackOptions:
         """Return a mapping that can be changed without this one."""
         return CallbackOptions(self.attribute, self.data)

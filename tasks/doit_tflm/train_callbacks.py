@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import importlib.util
 import inspect
 import math
 import random
@@ -72,6 +73,8 @@ def _made(keras: Any, options: CallbackOptions, work: Path, *, keras_2: bool) ->
         suffix = ".h5" if keras_2 else ".weights.h5" if values["save_weights_only"] else ".keras"
         values["filepath"] = str(work / f"weights/weights-{{epoch:03d}}-{{{values['monitor']}:.4f}}{suffix}")
     if options.attribute == "tensorboard":
+        if importlib.util.find_spec("tensorboard") is None:
+            raise UserError("tensorboard is set, but TensorBoard is not installed", fix="pip install tensorboard")
         values["log_dir"] = str(work / "tensorboard")
     if options.attribute == "lr_schedule" and "schedule" not in values:
         raise UserError("lr_schedule has no 'schedule'", fix="set it to a function of epoch and learning rate")

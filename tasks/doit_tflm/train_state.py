@@ -57,7 +57,7 @@ def store(path: Path, progress: Progress, arrays: Mapping[str, Any]) -> None:
     import numpy as np
 
     stream = io.BytesIO()
-    text = json.dumps(asdict(progress), sort_keys=True).encode()
+    text = json.dumps(asdict(progress)).encode()  # the metrics stay in their order
     np.savez(stream, **arrays, progress=np.frombuffer(text, np.uint8))
     with replacing(path) as file:
         file.write(stream.getvalue())
