@@ -26,6 +26,7 @@ ORDER = [
     "schema",
     "settings",
     "spec",
+    "firmware_settings",
     "config",
     "archive",
     "observe",
@@ -49,10 +50,16 @@ ORDER = [
     "golden",
     "macs",
     "memory_plan",
+    "elf",
+    "sizes",
+    "presets",
+    "cmake_build",
+    "firmware_build",
     "refusals",
     "tflm",
     "tflm_child",
     "litert",
+    "firmware_check",
     "limits",
     "keras_io",
     "convert",
@@ -79,9 +86,11 @@ ORDER = [
     "worker",
     "actions",
     "engine",
+    "step_reporter",
     "reporter",
     "plan",
     "tasks",
+    "firmware",
     "cmd_why",
     "project",
     "export",
@@ -99,6 +108,7 @@ HEAVY = [
     "numpy",
     "flatbuffers",
     "rich",
+    "elftools",
     "jinja2",
     "matplotlib",
     "typer",
@@ -158,7 +168,9 @@ def test_the_source_root_is_never_imported_as_a_package() -> None:
     assert wrong == []
 
 
-@pytest.mark.parametrize("name", ["doit_tflm", "doit_tflm.tasks", "doit_tflm.journal", "doit_tflm.cmd_why"])
+@pytest.mark.parametrize(
+    "name", ["doit_tflm", "doit_tflm.tasks", "doit_tflm.firmware", "doit_tflm.journal", "doit_tflm.cmd_why"]
+)
 def test_what_doit_imports_of_us_loads_nothing_heavy(name: str) -> None:
     code = f"import sys, {name}; print(*sorted({{n.split('.')[0] for n in sys.modules}}))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

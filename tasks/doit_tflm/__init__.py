@@ -13,6 +13,7 @@ from doit_tflm._version import __version__
 if TYPE_CHECKING:
     from doit_tflm.api import quantize_model, summarize_model
     from doit_tflm.errors import UserError
+    from doit_tflm.firmware import firmware_tasks
     from doit_tflm.parameters import Typed
     from doit_tflm.spec import ModelSpec
     from doit_tflm.tasks import doit_config, model_tasks
@@ -23,6 +24,7 @@ __all__ = [
     "UserError",
     "__version__",
     "doit_config",
+    "firmware_tasks",
     "model_tasks",
     "quantize_model",
     "summarize_model",
@@ -33,6 +35,7 @@ _HOME = {
     "Typed": "doit_tflm.parameters",
     "UserError": "doit_tflm.errors",
     "doit_config": "doit_tflm.tasks",
+    "firmware_tasks": "doit_tflm.firmware",
     "model_tasks": "doit_tflm.tasks",
     "quantize_model": "doit_tflm.api",
     "summarize_model": "doit_tflm.api",

@@ -10,6 +10,7 @@ from typing import Any
 
 from doit_tflm.errors import UserError
 from doit_tflm.files import normalise
+from doit_tflm.firmware_settings import Firmware, parse_firmware
 
 __all__ = ["FACETS", "Config", "read_config"]
 
@@ -44,6 +45,8 @@ class Config:
         What converts models, ``"module:class"``: an implementation of `doit_tflm.convert.Converter`.
     programs : dict of str to list of str
         Programs that link several models, by name: each gets one op resolver for all of them.
+    firmware : Firmware
+        What ``doit firmware`` builds.
     """
 
     models_dir: str = "models"
@@ -51,6 +54,7 @@ class Config:
     header_dir: str = "firmware/generated"
     converter: str = "doit_tflm.convert:TensorFlowConverter"
     programs: dict[str, list[str]] = field(default_factory=dict)
+    firmware: Firmware = field(default_factory=Firmware)
 
     @property
     def journal(self) -> str:
@@ -83,13 +87,16 @@ def read_config(root: str | Path = ".") -> Config:
             near = difflib.get_close_matches(key, known, n=1)
             fix = f"did you mean {near[0]!r}?" if near else f"use {', '.join(known)}"
             raise UserError(f"[tool.doit-tflm] has no setting {key!r}", str(path), fix)
+        if key == "firmware":
+            continue
         if key == "programs":
             _check_programs(value, path)
         elif not isinstance(value, str) or not value:
             raise UserError(f"[tool.doit-tflm] {key} is {value!r}", str(path), 'give a path, e.g. "models"')
     kept: dict[str, Any] = {key: value for key, value in table.items() if key in ("converter", "programs")}
+    firmware = parse_firmware(table.pop("firmware", {}), path)
     paths: dict[str, Any] = {key: normalise(value, root) for key, value in table.items() if key not in kept}
-    return Config(**paths, **kept)
+    return Config(**paths, **kept, firmware=firmware)
 
 
 def _check_programs(value: Any, path: Path) -> None:
