@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from doit_tflm.errors import UserError
-from doit_tflm.files import write_if_changed
+from doit_tflm.files import digest_file, write_if_changed
 
 __all__ = ["CmakeBuild", "Test"]
 
@@ -70,17 +70,21 @@ class CmakeBuild:
         UserError
             If CMake fails.
         """
-        record = Path(self.directory, "doit-tflm.json")
-        wanted = json.dumps([source, *options, *facts], indent=1).encode()
-        if record.is_file() and record.read_bytes() == wanted and Path(self.directory, "CMakeCache.txt").is_file():
+        record, cache = (Path(self.directory, name) for name in ("doit-tflm.json", "CMakeCache.txt"))
+
+        def wanted() -> bytes:
+            # With the cache, since a user may have configured the directory by hand meanwhile.
+            return json.dumps([source, *options, *facts, digest_file(cache)], indent=1).encode()
+
+        if cache.is_file() and record.is_file() and record.read_bytes() == wanted():
             return False
         # What was cached of other options would stay: CMake forgets no variable that is not given any more.
-        Path(self.directory, "CMakeCache.txt").unlink(missing_ok=True)
+        cache.unlink(missing_ok=True)
         record.unlink(missing_ok=True)
         write_if_changed(Path(self.directory, _QUERY), b"")
         command = ["cmake", "-B", os.path.abspath(self.directory), "--no-warn-unused-cli", *options]
         self._run(command, "CMake does not configure it", cwd=source)
-        write_if_changed(record, wanted)
+        write_if_changed(record, wanted())
         return True
 
     def build(self) -> None:

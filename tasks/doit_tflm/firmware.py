@@ -22,7 +22,7 @@ from doit_tflm.actions import POOL, Remove, Step, named, run_aside
 from doit_tflm.config import Config, read_config
 from doit_tflm.errors import UserError
 from doit_tflm.files import normalise
-from doit_tflm.firmware_build import Target, array_name, build, stored_sizes, unavailable
+from doit_tflm.firmware_settings import Target
 from doit_tflm.presets import preset_names
 from doit_tflm.tasks import SESSION
 
@@ -147,6 +147,8 @@ def _skipped(target: Target, verb: str, *, to_run: bool) -> str:
     UserError
         If it was asked for by name.
     """
+    from doit_tflm.firmware_build import unavailable
+
     lacking = unavailable(target, to_run=to_run)
     if lacking is None:
         return ""
@@ -158,6 +160,8 @@ def _skipped(target: Target, verb: str, *, to_run: bool) -> str:
 
 def _build(target: Target, *, alone: bool) -> dict[str, Any]:
     """Build a preset, and return what is to be shown of it."""
+    from doit_tflm.firmware_build import build
+
     skipped = _skipped(target, "build", to_run=False)
     if skipped:
         return {"skipped": skipped}
@@ -171,6 +175,8 @@ def _build(target: Target, *, alone: bool) -> dict[str, Any]:
 
 def _test(target: Target, config: Config) -> dict[str, Any]:
     """Test a preset's programs, and return what is to be shown of it."""
+    from doit_tflm.firmware_build import array_name
+
     skipped = _skipped(target, "test", to_run=True)
     if skipped:
         return {"skipped": skipped}
@@ -191,6 +197,8 @@ def _test(target: Target, config: Config) -> dict[str, Any]:
 
 def _show(targets: list[Target]) -> dict[str, Any]:
     """Return the sizes of all programs that are built."""
+    from doit_tflm.firmware_build import stored_sizes
+
     sizes = {target.preset: stored_sizes(target) for target in targets}
     return {
         "why": "asked for",

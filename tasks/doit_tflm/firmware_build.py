@@ -7,7 +7,6 @@ import os
 import re
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,57 +15,13 @@ from doit_tflm.cmake_build import CmakeBuild
 from doit_tflm.elf import read_image
 from doit_tflm.errors import UserError
 from doit_tflm.files import digest_bytes, write_if_changed
-from doit_tflm.firmware_settings import Firmware, tflm_options, with_environment
+from doit_tflm.firmware_settings import Target, tflm_options, with_environment
 from doit_tflm.header import default_array_name
 from doit_tflm.presets import FILE, Preset, install, missing, needed_tools, read_presets
 from doit_tflm.sizes import Sizes, from_json, measure, to_json
 from doit_tflm.verdict import read_facet
 
-__all__ = ["Target", "array_name", "build", "stored_sizes", "unavailable"]
-
-
-@dataclass(frozen=True)
-class Target:
-    """The programs of one preset.
-
-    Attributes
-    ----------
-    preset : str
-        Its name.
-    settings : Firmware
-        The project's.
-    models : tuple of str
-        Whose arrays the programs hold.
-    build_dir, header_dir : str
-        The project's build directory, and where the C sources are.
-    """
-
-    preset: str
-    settings: Firmware
-    models: tuple[str, ...]
-    build_dir: str
-    header_dir: str
-
-    @property
-    def directory(self) -> str:
-        """Where it is built."""
-        return f"{self.build_dir}/firmware/{self.preset}"
-
-    @property
-    def log(self) -> str:
-        """Where the output of its build goes."""
-        return f"{self.directory}.log"
-
-    @property
-    def record(self) -> str:
-        """Where the sizes of its programs are kept."""
-        return f"{self.directory}.sizes.json"
-
-    @property
-    def has_tflm(self) -> bool:
-        """Whether the settings or the environment name TensorFlow Lite Micro."""
-        settings = with_environment(self.settings)
-        return bool(settings.tflm_include_dirs or settings.tflm_libraries)
+__all__ = ["array_name", "build", "stored_sizes", "unavailable"]
 
 
 def unavailable(target: Target, *, to_run: bool = False) -> tuple[str, str] | None:

@@ -12,7 +12,7 @@ from typing import Any
 from doit_tflm.errors import UserError
 from doit_tflm.files import normalise
 
-__all__ = ["PLACEHOLDER", "Firmware", "parse_firmware", "tflm_options", "with_environment"]
+__all__ = ["PLACEHOLDER", "Firmware", "Target", "parse_firmware", "tflm_options", "with_environment"]
 
 PLACEHOLDER = "{preset}"
 """Stands for the preset's name in a path, since TFLM's library is another one for each processor."""
@@ -45,6 +45,50 @@ class Firmware:
     tflm_include_dirs: tuple[str, ...] = ()
     tflm_libraries: tuple[str, ...] = ()
     tflm_definitions: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Target:
+    """The programs of one preset.
+
+    Attributes
+    ----------
+    preset : str
+        Its name.
+    settings : Firmware
+        The project's.
+    models : tuple of str
+        Whose arrays the programs hold.
+    build_dir, header_dir : str
+        The project's build directory, and where the C sources are.
+    """
+
+    preset: str
+    settings: Firmware
+    models: tuple[str, ...]
+    build_dir: str
+    header_dir: str
+
+    @property
+    def directory(self) -> str:
+        """Where it is built."""
+        return f"{self.build_dir}/firmware/{self.preset}"
+
+    @property
+    def log(self) -> str:
+        """Where the output of its build goes."""
+        return f"{self.directory}.log"
+
+    @property
+    def record(self) -> str:
+        """Where the sizes of its programs are kept."""
+        return f"{self.directory}.sizes.json"
+
+    @property
+    def has_tflm(self) -> bool:
+        """Whether the settings or the environment name TensorFlow Lite Micro."""
+        settings = with_environment(self.settings)
+        return bool(settings.tflm_include_dirs or settings.tflm_libraries)
 
 
 def parse_firmware(table: Any, where: Path) -> Firmware:
