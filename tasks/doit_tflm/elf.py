@@ -51,11 +51,14 @@ class Image:
         In the file's order.
     symbols : dict
         Address and size in bytes of every definition of a name.
+    unloaded : frozenset of str
+        The names that are defined in sections which take up no memory of the running program.
     """
 
     segments: tuple[Segment, ...]
     sections: tuple[Section, ...]
     symbols: dict[str, tuple[tuple[int, int], ...]]
+    unloaded: frozenset[str] = frozenset()
 
 
 def read_image(data: bytes, where: str = "") -> Image:
@@ -79,7 +82,7 @@ def read_image(data: bytes, where: str = "") -> Image:
 
     try:
         file = ELFFile(io.BytesIO(data))
-        image = Image(tuple(_segments(file)), tuple(_sections(file)), _symbols(file))
+        image = Image(tuple(_segments(file)), tuple(_sections(file)), *_symbols(file))
     except (ELFError, ConstructError, UnicodeDecodeError, OverflowError, ValueError) as error:
         raise UserError(f"is no whole ELF file ({error})", where, "build the program again") from None
     if not image.segments:
@@ -112,13 +115,22 @@ def _sections(file: Any) -> Iterator[Section]:
             )
 
 
-def _symbols(file: Any) -> dict[str, tuple[tuple[int, int], ...]]:
+def _symbols(file: Any) -> tuple[dict[str, tuple[tuple[int, int], ...]], frozenset[str]]:
+    """Return the places of what is in memory, and the names of what is not."""
+    from elftools.elf.constants import SH_FLAGS
+
     found: dict[str, set[tuple[int, int]]] = {}
+    unloaded: set[str] = set()
     table = file.get_section_by_name(".symtab")
     for symbol in table.iter_symbols() if table else ():
-        if symbol.name and symbol["st_shndx"] != "SHN_UNDEF":
+        section = symbol["st_shndx"]
+        if not symbol.name or section == "SHN_UNDEF":
+            continue
+        if isinstance(section, int) and not file.get_section(section)["sh_flags"] & SH_FLAGS.SHF_ALLOC:
+            unloaded.add(symbol.name)
+        else:
             found.setdefault(symbol.name, set()).add((symbol["st_value"], symbol["st_size"]))
-    return {name: tuple(sorted(places)) for name, places in found.items()}
+    return {name: tuple(sorted(places)) for name, places in found.items()}, frozenset(unloaded)
 
 
 def occurrences(image: Image, data: bytes) -> list[int]:
@@ -144,6 +156,8 @@ def stored_array(image: Image, symbol: str, data: bytes) -> bytes | None:
     data : bytes
         What it should hold: how a program without symbols is searched, and the length of a symbol without a size.
     """
+    if symbol in image.unloaded:
+        return b""
     for address, size in image.symbols.get(symbol, ()):
         return _bytes_at(image, address, size or len(data))
     return data if occurrences(image, data) else None
@@ -175,6 +189,8 @@ def check_array(image: Image, symbol: str, data: bytes, where: str) -> list[User
     where : str
         The program's name, for messages.
     """
+    if symbol in image.unloaded:
+        return [UserError(f"{symbol} is not loaded with the program", where, "place it beside .rodata")]
     hits = occurrences(image, data)
     addresses = sorted({*hits, *(address for address, _ in image.symbols.get(symbol, ()))})
     found = []
