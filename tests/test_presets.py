@@ -91,7 +91,7 @@ def test_this_machine_needs_any_compiler_or_the_one_that_is_chosen(monkeypatch: 
 
 
 def test_a_toolchain_file_that_is_gone_is_an_error() -> None:
-    with pytest.raises(UserError, match="gone.cmake: cannot be read"):
+    with pytest.raises(UserError, match=r"gone\.cmake: cannot be read"):
         needed_tools(Preset("m4", "", "gone.cmake"), with_cpp=False, to_run=False)
 
 
