@@ -1,9 +1,13 @@
 """The reference project's build: `doit quantize` makes the C arrays, `doit list` says what else there is."""
 
-from doit_tflm import doit_config, model_tasks
+from doit_tflm import doit_config, firmware_tasks, model_tasks
 
 DOIT_CONFIG = doit_config()
 
 
 def task_models():
     yield from model_tasks()
+
+
+def task_firmware():
+    yield from firmware_tasks()

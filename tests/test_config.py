@@ -64,7 +64,7 @@ def test_the_converter_is_no_path(tmp_path: Path) -> None:
     [
         ("model_dir", "did you mean 'models_dir'?"),
         ("builddir", "did you mean 'build_dir'?"),
-        ("zzz", "use models_dir, build_dir, header_dir, converter, programs, samples"),
+        ("zzz", "use models_dir, build_dir, header_dir, converter, programs, samples, firmware"),
     ],
 )
 def test_an_unknown_setting_is_an_error_that_names_the_nearest(tmp_path: Path, key: str, fix: str) -> None:

@@ -12,6 +12,7 @@ import pytest
 from conftest import DODO, Project
 from doit_tflm import archive, settings, spec
 from doit_tflm.config import Config, read_config
+from doit_tflm.firmware_settings import Firmware
 from doit_tflm.script import loaded
 
 ROOT = Path(__file__).parent.parent
@@ -80,11 +81,11 @@ def test_the_parameters_of_the_guide_can_be_set(tmp_path: Path) -> None:
 
 
 def test_a_task_that_needs_an_array_comes_after_it_as_the_guide_says(project: Project) -> None:
-    task = blocks("docs/project.md")[0].replace("make -C firmware", "ls firmware/generated").replace("sine", "kws")
+    task = blocks("docs/project.md")[0].replace("make -C app", "ls firmware/generated").replace("sine", "kws")
     project.write("dodo.py", f"{DODO}\n\n{task}")
-    run = project.doit("firmware")
+    run = project.doit("app")
     assert run.code == 0, run.out + run.err
-    assert run.out.index("kws: header") < run.out.index(".  firmware")
+    assert run.out.index("kws: header") < run.out.index(".  app")
     assert "kws_model_data.c" in run.out
 
 
@@ -96,7 +97,10 @@ def test_the_guides_name_every_attribute_setting_and_default() -> None:
     for name in settings.ConverterSettings():
         assert f"`{name}`" in text, name
     text = (ROOT / "docs/project.md").read_text()
-    for name, value in vars(Config()).items():
+    settings_of_firmware = vars(Firmware()).items()
+    values = {name: value for name, value in vars(Config()).items() if name != "firmware"}
+    values |= {f"firmware.{name}": list(value) if value == () else value for name, value in settings_of_firmware}
+    for name, value in values.items():
         assert f"| `{name}` | `{value}` |" in text, name
     assert read_config(ROOT) == Config(), "pyproject.toml writes the defaults out"
 

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from doit_tflm.api import evaluate_model, load_model_spec, quantize_model
     from doit_tflm.api_made import summarize_model, update_model_parameters
     from doit_tflm.errors import UserError
+    from doit_tflm.firmware import firmware_tasks
     from doit_tflm.parameters import Typed
     from doit_tflm.spec import ModelSpec
     from doit_tflm.tasks import doit_config, model_tasks
@@ -28,6 +29,7 @@ __all__ = [
     "__version__",
     "doit_config",
     "evaluate_model",
+    "firmware_tasks",
     "load_model_spec",
     "model_tasks",
     "quantize_model",
@@ -43,6 +45,7 @@ _HOME = {
     "UserError": "doit_tflm.errors",
     "doit_config": "doit_tflm.tasks",
     "evaluate_model": "doit_tflm.api",
+    "firmware_tasks": "doit_tflm.firmware",
     "load_model_spec": "doit_tflm.api",
     "model_tasks": "doit_tflm.tasks",
     "quantize_model": "doit_tflm.api",

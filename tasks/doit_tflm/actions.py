@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,18 @@ from doit_tflm.errors import UserError
 from doit_tflm.files import digest_bytes
 from doit_tflm.worker import Pool
 
-__all__ = ["POOL", "Remove", "Stage", "StageAction", "close_workers", "on_progress", "run_aside"]
+__all__ = [
+    "POOL",
+    "Remove",
+    "Stage",
+    "StageAction",
+    "Step",
+    "close_workers",
+    "name_tasks",
+    "named",
+    "on_progress",
+    "run_aside",
+]
 
 POOL = Pool()
 
@@ -123,6 +134,63 @@ def _progress(stage: Stage) -> Callable[[str, int, int], None]:
             listener(stage, text, done, total)
 
     return report
+
+
+_named: list[frozenset[str]] = []
+
+
+def name_tasks(names: Iterable[str]) -> None:
+    """Take down which tasks were asked for by name."""
+    _named[:] = [frozenset(names)]
+
+
+def named(task: str) -> bool:
+    """Tell whether a task was asked for by name; any may have been where nobody took it down."""
+    return not _named or task in _named[0]
+
+
+class Step(BaseAction):  # type: ignore[misc]
+    """Work that is no stage of a model's, and decides itself how much of it there is to do.
+
+    Like `StageAction` it neither prints nor captures.
+
+    Parameters
+    ----------
+    subject, verb : str
+        What the console calls it, e.g. ``"cortex-m3"`` and ``"build"``.
+    work : callable
+        Does it, and returns what the reporter is to show as plain data: ``why``, empty where nothing was to do;
+        ``says``: lines; ``notes``: lines that are shown once; ``sizes``: see `doit_tflm.reporter`.
+    log : str
+        Where the output of what it runs goes.
+    """
+
+    def __init__(self, subject: str, verb: str, work: Callable[[], dict[str, Any]], log: str) -> None:
+        self.subject, self.verb, self.log = subject, verb, log
+        self._work = work
+        self.task: Any = None
+        self.out = self.err = self.result = None
+        self.values: dict[str, Any] = {}
+
+    def execute(self, out: object = None, err: object = None) -> BaseFail | None:
+        """Do the work.
+
+        Returns
+        -------
+        TaskFailed or None
+            What went wrong.
+        """
+        del out, err
+        try:
+            self.values = self._work()
+        except UserError as error:
+            return TaskFailed(str(error))
+        except KeyboardInterrupt:
+            sys.exit(f"interrupted in {self}; what was finished before is kept")
+        return None
+
+    def __str__(self) -> str:
+        return f"{self.subject}: {self.verb}"
 
 
 class Remove(BaseAction):  # type: ignore[misc]

@@ -11,6 +11,7 @@ from typing import Any
 from doit_tflm.archive import member_digest
 from doit_tflm.errors import UserError
 from doit_tflm.files import normalise
+from doit_tflm.firmware_settings import Firmware, parse_firmware
 
 __all__ = ["ARCHIVE", "DRY_RUN", "FACETS", "Config", "model_of", "read_config"]
 
@@ -58,6 +59,8 @@ class Config:
     samples : dict of str to str
         For models by name, a ``.npz`` of representative samples that takes the place of those that the
         specification would give.
+    firmware : Firmware
+        What ``doit firmware`` builds.
     """
 
     models_dir: str = "models"
@@ -66,6 +69,7 @@ class Config:
     converter: str = "doit_tflm.convert:TensorFlowConverter"
     programs: dict[str, list[str]] = field(default_factory=dict)
     samples: dict[str, str] = field(default_factory=dict)
+    firmware: Firmware = field(default_factory=Firmware)
 
     @property
     def journal(self) -> str:
@@ -114,6 +118,8 @@ def read_config(root: str | Path = ".") -> Config:
             near = difflib.get_close_matches(key, known, n=1)
             fix = f"did you mean {near[0]!r}?" if near else f"use {', '.join(known)}"
             raise UserError(f"[tool.doit-tflm] has no setting {key!r}", str(path), fix)
+        if key == "firmware":
+            continue
         if key == "programs":
             _check_programs(value, path)
         elif key == "samples":
@@ -123,9 +129,10 @@ def read_config(root: str | Path = ".") -> Config:
     kept: dict[str, Any] = {key: value for key, value in table.items() if key in ("converter", "programs")}
     if "samples" in table:
         kept["samples"] = {model: normalise(file, root) for model, file in table["samples"].items()}
-    paths: dict[str, Any] = {
-        key: normalise(value, root) for key, value in table.items() if key not in (*kept, "samples")
-    }
+    if "firmware" in table:
+        kept["firmware"] = parse_firmware(table["firmware"], path)
+    others = (*kept, "samples", "firmware")
+    paths: dict[str, Any] = {key: normalise(value, root) for key, value in table.items() if key not in others}
     return Config(**paths, **kept)
 
 

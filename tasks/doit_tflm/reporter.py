@@ -12,8 +12,9 @@ from typing import Any, TextIO
 from doit.exceptions import BaseFail
 from doit.reporter import ConsoleReporter
 
-from doit_tflm.actions import Stage, on_progress
+from doit_tflm.actions import Stage, name_tasks, on_progress
 from doit_tflm.engine import StageCheck
+from doit_tflm.step_reporter import Steps, step_of, unmet
 
 __all__ = ["Reporter", "check_of", "why"]
 
@@ -40,11 +41,14 @@ class Reporter(ConsoleReporter):  # type: ignore[misc]  # doit has no types
         self._notes: set[str] = set()
         self._evaluates = False
         self._display: _Display | None = None
+        self._steps = Steps(self.write)
         self.failures: list[dict[str, Any]]
 
     def initialize(self, tasks: dict[str, Any], selected_tasks: list[str]) -> None:
         """Say so if there is nothing that could be built."""
         super().initialize(tasks, selected_tasks)
+        name_tasks(selected_tasks)
+        self._steps.expect(tasks.values())
         self._evaluates = any(name.partition(":")[0] == "evaluate" for name in selected_tasks)
         if not any(check_of(task) for task in tasks.values()):
             self.write("there are no models: write a specification, models/NAME.py\n")
@@ -52,6 +56,9 @@ class Reporter(ConsoleReporter):  # type: ignore[misc]  # doit has no types
     def execute_task(self, task: Any) -> None:
         """Start the clock of a stage."""
         check = check_of(task)
+        if step_of(task):
+            self._steps.begin(task)
+            return
         if check is None:
             super().execute_task(task)
             return
@@ -72,8 +79,10 @@ class Reporter(ConsoleReporter):  # type: ignore[misc]  # doit has no types
             super().skip_uptodate(task)
 
     def add_success(self, task: Any) -> None:
-        """Write a stage's line."""
-        check = check_of(task)
+        """Write a stage's line, or what a step did."""
+        check, step = check_of(task), step_of(task)
+        if step:
+            self._steps.end(task, step)
         if check is None:
             return
         self._ran += 1
@@ -94,7 +103,10 @@ class Reporter(ConsoleReporter):  # type: ignore[misc]  # doit has no types
 
     def add_failure(self, task: Any, fail: BaseFail) -> None:
         """Write why a stage failed, and where its log is."""
-        check = check_of(task)
+        check, step = check_of(task), step_of(task)
+        if step:
+            self._steps.fail(task, step, fail)
+            return
         if check is None:
             if task.actions:  # a group fails with its members, which have said why
                 super().add_failure(task, fail)
@@ -104,7 +116,7 @@ class Reporter(ConsoleReporter):  # type: ignore[misc]  # doit has no types
             self._line(check.stage, f"{check.stage.verb} failed")
             self.write(f"  {fail.message}\n  log: {check.stage.log}\n")
         else:
-            self._line(check.stage, f"{check.stage.verb} not run: {_unmet(fail)}")
+            self._line(check.stage, f"{check.stage.verb} not run: {unmet(fail)}")
 
     def _line(self, stage: Stage, text: str) -> None:
         if self._display is not None:
@@ -118,9 +130,10 @@ class Reporter(ConsoleReporter):  # type: ignore[misc]  # doit has no types
         if not self._ran and not self._failed and self._models and not self.runtime_errors:
             models = "1 model is" if len(self._models) == 1 else f"{len(self._models)} models are"
             self.write(f"{models} up to date\n")
+        self._steps.close()
         # The tasks stay until the process ends, which need not look for cycles among them then.
         gc.freeze()
-        self.failures = [one for one in self.failures if check_of(one["task"]) is None]
+        self.failures = [one for one in self.failures if not (check_of(one["task"]) or step_of(one["task"]))]
         super().complete_run()
 
 
@@ -130,10 +143,6 @@ def why(check: StageCheck) -> str:
     more = len(check.reasons) - len(shown)
     text = "; ".join(shown) + (f"; {more} more" if more > 0 else "")
     return text.replace(str(Path(check.stage.log).parent) + "/", "")
-
-
-def _unmet(fail: BaseFail) -> str:
-    return str(fail.message).strip().replace("\n", " ")
 
 
 class _Display:

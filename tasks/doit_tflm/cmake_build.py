@@ -1,0 +1,151 @@
+"""A build directory of CMake's: configured when it must be, built, and asked which programs and tests it has."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from doit_tflm.errors import UserError
+from doit_tflm.files import digest_file, write_if_changed
+
+__all__ = ["CmakeBuild", "Test"]
+
+_QUERY = ".cmake/api/v1/query/codemodel-v2"
+_REPLY = ".cmake/api/v1/reply"
+_SHOWN_LINES = 12
+_TIMEOUT_S = 300.0
+
+
+@dataclass(frozen=True)
+class Test:
+    """A test of the project's: a command, with an emulator in front where it takes one."""
+
+    name: str
+    command: tuple[str, ...]
+    timeout_s: float
+
+
+@dataclass(frozen=True)
+class CmakeBuild:
+    """A build directory.
+
+    Attributes
+    ----------
+    directory : str
+        Where it is.
+    log : str
+        Where the output of CMake and the compilers goes.
+    keep_open : tuple of int
+        Descriptors that they inherit: the project's lock, which is held until the last of them has ended.
+    """
+
+    directory: str
+    log: str
+    keep_open: tuple[int, ...] = ()
+
+    def configure(self, source: str, options: Sequence[str], facts: Sequence[str]) -> bool:
+        """Configure, if that was not done yet, or with other options or other facts.
+
+        Parameters
+        ----------
+        source : str
+            The project's directory.
+        options : sequence of str
+            For CMake.
+        facts : sequence of str
+            What the result depends on besides, and CMake would not look at again.
+
+        Returns
+        -------
+        bool
+            Whether it was.
+
+        Raises
+        ------
+        UserError
+            If CMake fails.
+        """
+        record, cache = (Path(self.directory, name) for name in ("doit-tflm.json", "CMakeCache.txt"))
+
+        def wanted() -> bytes:
+            # With the cache, since a user may have configured the directory by hand meanwhile.
+            return json.dumps([source, *options, *facts, digest_file(cache)], indent=1).encode()
+
+        if cache.is_file() and record.is_file() and record.read_bytes() == wanted():
+            return False
+        # What was cached of other options would stay: CMake forgets no variable that is not given any more.
+        cache.unlink(missing_ok=True)
+        record.unlink(missing_ok=True)
+        write_if_changed(Path(self.directory, _QUERY), b"")
+        command = ["cmake", "-B", os.path.abspath(self.directory), "--no-warn-unused-cli", *options]
+        self._run(command, "CMake does not configure it", cwd=source)
+        write_if_changed(record, wanted())
+        return True
+
+    def build(self) -> None:
+        """Build what is not up to date.
+
+        Raises
+        ------
+        UserError
+            If a compiler or the linker fails.
+        """
+        self._run(["cmake", "--build", self.directory], "does not build")
+
+    def programs(self) -> dict[str, str]:
+        """Return the paths of the programs that the project links, by name, sorted."""
+        reply = Path(self.directory, _REPLY)
+        index = json.loads(max(reply.glob("index-*.json")).read_bytes())
+        model = json.loads((reply / index["reply"]["codemodel-v2"]["jsonFile"]).read_bytes())
+        found: dict[str, str] = {}
+        for target in model["configurations"][0]["targets"]:
+            facts: dict[str, Any] = json.loads((reply / target["jsonFile"]).read_bytes())
+            if facts["type"] == "EXECUTABLE":
+                found[facts["name"]] = os.path.join(self.directory, facts["artifacts"][0]["path"])
+        return dict(sorted(found.items()))
+
+    def tests(self) -> list[Test]:
+        """Return the tests that CTest knows."""
+        command = ["ctest", "--test-dir", self.directory, "--show-only=json-v1"]
+        listed = json.loads(self._run(command, "CTest does not list its tests", merged=False))
+        found = []
+        for one in listed["tests"]:
+            properties = {each["name"]: each["value"] for each in one.get("properties", ())}
+            if "command" in one and not properties.get("DISABLED"):
+                timeout_s = float(properties.get("TIMEOUT", _TIMEOUT_S))
+                found.append(Test(one["name"], tuple(one["command"]), timeout_s))
+        return found
+
+    def _run(self, command: list[str], what: str, *, cwd: str | None = None, merged: bool = True) -> str:
+        """Run a command and return its output, which is kept in the log too."""
+        done = subprocess.run(
+            command,
+            cwd=cwd,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT if merged else subprocess.PIPE,
+            pass_fds=self.keep_open,
+            check=False,
+        )
+        text = done.stdout.decode(errors="replace")
+        said = text if merged else done.stderr.decode(errors="replace")
+        Path(self.log).parent.mkdir(parents=True, exist_ok=True)
+        Path(self.log).write_text(said)
+        if done.returncode:
+            raise UserError(what, self.directory, "mend what it says", _excerpt(said))
+        return text
+
+
+def _excerpt(text: str) -> str:
+    """Return what a person should read of a failed command's output: from its first error on."""
+    lines = [line for line in text.splitlines() if line.strip()]
+    first = next(
+        (at for at, line in enumerate(lines) if "error" in line.lower() or line.startswith("FAILED")), None
+    )
+    shown = lines[first:][:_SHOWN_LINES] if first is not None else lines[-_SHOWN_LINES:]
+    return "\n".join(f"    {line}" for line in shown)

@@ -1,0 +1,91 @@
+"""The console's part for steps: the firmware's builds and tests, and the table of the sizes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from doit.exceptions import BaseFail
+
+from doit_tflm.actions import Step
+
+__all__ = ["Steps", "step_of", "unmet"]
+
+
+def step_of(task: Any) -> Step | None:
+    """Return the step that a task does."""
+    return next((action for action in task.actions if isinstance(action, Step)), None)
+
+
+def unmet(fail: BaseFail) -> str:
+    """Return why a task was not run, as one line."""
+    return str(fail.message).strip().replace("\n", " ")
+
+
+class Steps:
+    """Writes what steps did.
+
+    Parameters
+    ----------
+    write : callable
+        Where the text goes.
+    """
+
+    def __init__(self, write: Callable[[str], object]) -> None:
+        self._write = write
+        self._order: list[str] = []
+        self._began: dict[str, float] = {}
+        self._idle: list[str] = []
+        self._notes: dict[str, None] = {}
+        self._sizes: dict[str, Any] = {}
+
+    def expect(self, tasks: Iterable[Any]) -> None:
+        """Take down in which order the tasks are, whichever ends first."""
+        self._order = [step.subject for step in map(step_of, tasks) if step]
+
+    def begin(self, task: Any) -> None:
+        """Start the clock of a step."""
+        self._began[task.name] = time.monotonic()
+
+    def end(self, task: Any, step: Step) -> None:
+        """Write what a step did; nothing where there was nothing to do, which is told at the end."""
+        seconds = time.monotonic() - self._began.pop(task.name)
+        done = task.values
+        if done.get("skipped"):
+            self._write(f"{step.subject}: {done['skipped']}\n")
+        elif not done.get("why"):
+            self._idle.append(step.subject)
+        elif step.log:
+            self._write(f"{step.subject}: {step.verb:<9}  ({done['why']})  {seconds:.1f} s\n")
+        for line in done.get("says", ()):
+            self._write(f"{step.subject}: {line}\n")
+        self._notes.update(dict.fromkeys(done.get("notes", ())))
+        self._sizes.update(done.get("sizes", {}))
+
+    def fail(self, task: Any, step: Step, fail: BaseFail) -> None:
+        """Write why a step failed, or was not run."""
+        if task.name not in self._began:
+            self._write(f"{step.subject}: {step.verb} not run: {unmet(fail)}\n")
+            return
+        log = f"  log: {step.log}\n" if step.log else ""
+        self._write(f"{step.subject}: {step.verb} failed\n  {fail.message}\n{log}")
+
+    def close(self) -> None:
+        """Write what is said once: notes, what was up to date, and the sizes of what was built."""
+        for note in self._notes:
+            self._write(f"firmware: {note}\n")
+        if self._idle:
+            verb = "is" if len(self._idle) == 1 else "are"
+            self._write(f"firmware for {', '.join(sorted(self._idle, key=self._order.index))} {verb} up to date\n")
+        if self._sizes:
+            from doit_tflm.sizes import compare, from_json, render
+
+            rows = [
+                row
+                for target, (now, before) in sorted(
+                    self._sizes.items(), key=lambda item: self._order.index(item[0])
+                )
+                for row in compare(target, from_json(now), from_json(before))
+            ]
+            self._write(f"\n{render(rows)}")

@@ -1,0 +1,221 @@
+"""`doit firmware:test`: the programs run, the models are read back out of them, and what is wrong fails."""
+
+from __future__ import annotations
+
+import io
+import os
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from firmware_builds import BOARDS, CPUS, need
+from firmware_projects import ARM, QEMU, give_firmware, path_without, run_doit
+
+from conftest import Project
+from doit_tflm import UserError, archive, firmware_check, golden
+
+DOUBLE = Path(__file__).parent / "tflm_double"
+NO_TFLM_LINE = "firmware: no programs run the models: give TFLM_INCLUDE_DIRS and TFLM_LIBRARIES"
+NO_TFLITE_MICRO = """\
+import importlib.util
+
+found = importlib.util.find_spec
+importlib.util.find_spec = lambda name, *more: None if name == "tflite_micro" else found(name, *more)
+"""
+
+
+@pytest.fixture
+def host(built: Project) -> Project:
+    return give_firmware(built, "host")
+
+
+def program_of(project: Project, preset: str = "host") -> Path:
+    return project.path(f"build/firmware/{preset}/selfcheck_kws")
+
+
+def break_a_byte(project: Project, preset: str) -> None:
+    """Change a byte of the model in a linked program, as a bad patch of the image would."""
+    path, data = program_of(project, preset), project.path("build/kws/kws.tflite").read_bytes()
+    broken = data.replace(b"a test model", b"a test mdoel")
+    assert path.read_bytes().count(data) == 1
+    path.write_bytes(path.read_bytes().replace(data, broken))
+
+
+def test_every_preset_passes_here_and_in_qemu(built: Project) -> None:
+    need(*ARM[:1], *QEMU)
+    pytest.importorskip("tflite_micro")
+    give_firmware(built)
+    out = run_doit(built, "firmware:test").out
+    for preset in BOARDS:
+        assert f"{preset}: 1 test passed: selfcheck_kws\n" in out
+        read = (
+            "1 model read back out of 1 program: the .tflite byte for byte, once, read-only, at a multiple of 16"
+        )
+        assert f"{preset}: {read}\n" in out
+        assert f"{preset}: TFLM ran what was read back: 3 golden vectors, every bit equal\n" in out
+    assert out.count(NO_TFLM_LINE) == 1
+    assert "skipped" not in out
+
+
+@pytest.mark.parametrize("preset", ["host", "cortex-m3"])
+def test_a_byte_that_was_changed_in_the_program_is_found_in_two_ways(preset: str, built: Project) -> None:
+    if preset != "host":
+        need(*ARM[:1], *QEMU)
+    give_firmware(built, preset)
+    run_doit(built, "firmware")
+    break_a_byte(built, preset)
+    out = run_doit(built, "firmware:test", code=1).out
+    assert f"{preset}: test failed\n  {preset}: 2 checks fail\n" in out
+    where = f"    {preset}: selfcheck_kws: "
+    assert f"{where}ended with exit code 15: FAIL kws: the array's SHA-256 is not the header's" in out
+    assert f"{where}g_kws_model_data is not the .tflite: the first byte that differs is" in out
+    assert f"log: build/firmware/{preset}.test.log" in out
+
+
+def test_an_array_that_the_firmware_makes_writable_is_found(built: Project) -> None:
+    give_firmware(built, "host", own=True)
+    made = 'target_compile_definitions(model_${model} PRIVATE "const=")\n    target_link_libraries(model_${model}'
+    built.edit("firmware/CMakeLists.txt", "target_link_libraries(model_${model}", made)
+    built.edit("firmware/CMakeLists.txt", "-Wshadow -Wundef -Werror", "-Wshadow -Wundef -Wno-pedantic")
+    out = run_doit(built, "firmware:test", code=1).out
+    assert "host: selfcheck_kws: g_kws_model_data lies in memory that can be written (.data)" in out
+
+
+def test_a_model_that_no_program_holds_is_found(built: Project) -> None:
+    give_firmware(built, "host", own=True)
+    text = built.path("firmware/CMakeLists.txt").read_text()
+    built.write("firmware/main.c", "int main(void) { return 0; }\n")
+    only = "enable_testing()\nadd_executable(app main.c)\nadd_test(NAME app COMMAND app)\nreturn()\n"
+    built.write("firmware/CMakeLists.txt", text.replace("include(cmake/tflm.cmake)\n", only))
+    assert "host: app: no program holds kws; link it" in run_doit(built, "firmware:test", code=1).out
+
+
+def test_a_test_that_does_not_end_is_ended(built: Project) -> None:
+    give_firmware(built, "host", own=True)
+    built.edit("firmware/CMakeLists.txt", "TIMEOUT 300", "TIMEOUT 1")
+    built.edit("firmware/src/selfcheck_main.c", "int main(void)\n{", "int main(void)\n{\n    for (;;) {\n    }")
+    built.edit("firmware/CMakeLists.txt", "-Werror ", "")
+    assert "host: selfcheck_kws: did not end within 1 s" in run_doit(built, "firmware:test:host", code=1).out
+
+
+def test_a_firmware_without_tests_fails(built: Project) -> None:
+    give_firmware(built, "host", own=True)
+    built.edit("firmware/CMakeLists.txt", "enable_testing()\n", "")
+    assert "there are no tests; use add_test" in run_doit(built, "firmware:test", code=1).out
+
+
+def test_without_tflite_micro_one_line_says_what_was_not_done(host: Project) -> None:
+    host.write("ban/sitecustomize.py", NO_TFLITE_MICRO)
+    places = [str(host.path("ban")), *filter(None, [os.environ.get("PYTHONPATH")])]
+    out = run_doit(host, "firmware:test", PYTHONPATH=os.pathsep.join(places)).out
+    assert out.count("what was read back is not run: tflite-micro has no package for this platform\n") == 1
+    assert "TFLM ran" not in out
+
+
+def test_an_emulator_that_is_missing_skips_the_tests_with_a_line(built: Project, tmp_path: Path) -> None:
+    need(*ARM[:1])
+    give_firmware(built, "host", "cortex-m3")
+    path = path_without(tmp_path / "bin", *QEMU)
+    out = run_doit(built, "firmware:test", PATH=path).out
+    wanted = "qemu-system-arm is not installed; Debian: apt install qemu-system-arm\n"
+    assert f"cortex-m3: test skipped: {wanted}" in out
+    assert "host: 1 test passed" in out
+    named = run_doit(built, "firmware:test:cortex-m3", PATH=path, code=1).out
+    assert f"cortex-m3: test failed\n  cortex-m3: {wanted}" in named
+    need(*QEMU)
+    assert "cortex-m3: 1 test passed" in run_doit(built, "firmware:test").out, "once it is there, it is used"
+
+
+# The golden programs, with a stand-in for TFLM.
+
+
+@pytest.fixture(scope="module")
+def libraries(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a directory with the stand-in's library for each preset, ``PRESET/libtflm.a``."""
+    from firmware_builds import must
+
+    need("g++", *ARM)
+    root = tmp_path_factory.mktemp("libraries")
+    for preset, prefix, flags in (("host", "", []), ("cortex-m3", "arm-none-eabi-", CPUS["cortex-m3"])):
+        (root / preset).mkdir()
+        options = ["-Os", "-std=c++17", "-fno-exceptions", "-fno-rtti", "-DTF_LITE_STATIC_MEMORY", f"-I{DOUBLE}"]
+        made = root / preset / "double.o"
+        must(f"{prefix}g++", *flags, *options, "-c", DOUBLE / "micro_interpreter.cc", "-o", made)
+        must(f"{prefix}ar", "rcs", root / preset / "libtflm.a", made)
+    return root
+
+
+def test_with_tflm_the_golden_programs_run_too(built: Project, libraries: Path) -> None:
+    need(*QEMU)
+    give_firmware(built, "host", "cortex-m3")
+    environment = {"TFLM_INCLUDE_DIRS": str(DOUBLE), "TFLM_LIBRARIES": f"{libraries}/{{preset}}/libtflm.a"}
+    run = run_doit(built, "firmware:test", **environment)
+    for preset in ("host", "cortex-m3"):
+        assert f"{preset}: 2 tests passed: selfcheck_kws, golden_kws\n" in run.out
+        assert f"{preset}: 1 model read back out of 2 programs" in run.out
+    assert NO_TFLM_LINE not in run.out
+    golden_row = next(line.split() for line in run.out.splitlines() if "golden_kws  " in line)
+    text, bss, arena = (int(golden_row[-number].replace(",", "")) for number in (5, 3, 1))
+    assert text > 1000
+    assert bss >= arena > 0, "a program that runs the model has its arena in bss"
+    # What is not given any more is forgotten.
+    assert "1 test passed: selfcheck_kws" in run_doit(built, "firmware:test:host").out
+
+
+def test_tflm_may_be_a_setting_of_the_project(built: Project, libraries: Path) -> None:
+    give_firmware(built, "host")
+    table = f'tflm_include_dirs = ["{DOUBLE}"]\ntflm_libraries = ["lib/{{preset}}.a"]\npresets'
+    built.edit("pyproject.toml", "presets", table)
+    built.path("lib").mkdir()
+    shutil.copy(libraries / "host/libtflm.a", built.path("lib/host.a"))
+    assert "2 tests passed: selfcheck_kws, golden_kws" in run_doit(built, "firmware:test").out
+
+
+# What cannot be had from doit, which builds a file again that another hand has changed.
+
+
+@pytest.fixture
+def models(built: Project, monkeypatch: pytest.MonkeyPatch) -> dict[str, dict[str, str]]:
+    """Return what the check is told of the model, in a project whose firmware is built."""
+    give_firmware(built, "host")
+    run_doit(built, "firmware")
+    monkeypatch.chdir(built.root)
+    return {
+        "kws": {
+            "array": "g_kws_model_data",
+            "tflite": "build/kws/kws.tflite",
+            "golden": "build/kws/golden.npz",
+            "archive": "models/kws.mltk.zip",
+        }
+    }
+
+
+def failures_of(models: dict[str, dict[str, str]]) -> str:
+    with pytest.raises(UserError) as caught:
+        firmware_check.check("host", "build/firmware/host", models, "build/firmware/host.log")
+    return str(caught.value)
+
+
+def test_golden_outputs_that_tflm_does_not_give_fail(models: dict[str, dict[str, str]]) -> None:
+    pytest.importorskip("tflite_micro")
+    vectors = golden.read(models["kws"]["golden"])
+    outputs = (np.where(np.arange(len(vectors))[:, None, None] == 1, ~vectors.outputs[0], vectors.outputs[0]),)
+    Path("other.npz").write_bytes(golden.serialise(golden.Golden(vectors.inputs, outputs)))
+    models["kws"]["golden"] = "other.npz"
+    said = failures_of(models)
+    assert "1 check fails" in said
+    assert "host: selfcheck_kws: TFLM's outputs differ from 1 of 3 golden vectors, first from number 1" in said
+
+
+def test_an_archive_with_another_model_fails(models: dict[str, dict[str, str]]) -> None:
+    archive.update_members(Path("models/kws.mltk.zip"), {"kws.tflite": b"another"})
+    assert "models/kws.mltk.zip: its kws.tflite is not that of the build" in failures_of(models)
+
+
+def test_a_model_without_golden_vectors_is_not_run_and_that_is_said(models: dict[str, dict[str, str]]) -> None:
+    empty = io.BytesIO(golden.serialise(golden.Golden()))
+    Path("none.npz").write_bytes(empty.getvalue())
+    models["kws"]["golden"] = "none.npz"
+    done = firmware_check.check("host", "build/firmware/host", models, "build/firmware/host.log")
+    assert done["notes"] == ["kws is not run: it has no golden vectors"]
