@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -118,12 +119,8 @@ def read_config(root: str | Path = ".") -> Config:
             near = difflib.get_close_matches(key, known, n=1)
             fix = f"did you mean {near[0]!r}?" if near else f"use {', '.join(known)}"
             raise UserError(f"[tool.doit-tflm] has no setting {key!r}", str(path), fix)
-        if key == "firmware":
-            continue
-        if key == "programs":
-            _check_programs(value, path)
-        elif key == "samples":
-            _check_samples(value, path)
+        if key in _TABLES:
+            _TABLES[key](value, path)
         elif not isinstance(value, str) or not value:
             raise UserError(f"[tool.doit-tflm] {key} is {value!r}", str(path), 'give a path, e.g. "models"')
     kept: dict[str, Any] = {key: value for key, value in table.items() if key in ("converter", "programs")}
@@ -151,6 +148,14 @@ def _check_samples(value: Any, path: Path) -> None:
     if not isinstance(value, dict) or not all(isinstance(file, str) and file for file in value.values()):
         fix = 'write a table of files by model: [tool.doit-tflm.samples] kws = "data/kws.npz"'
         raise UserError(f"[tool.doit-tflm] samples is {value!r}", str(path), fix)
+
+
+_TABLES: dict[str, Callable[[Any, Path], object]] = {
+    "programs": _check_programs,
+    "samples": _check_samples,
+    "firmware": parse_firmware,
+}
+"""What checks the settings that are no paths."""
 
 
 def _load(path: Path) -> dict[str, Any]:

@@ -15,11 +15,10 @@ import sys
 from collections.abc import Iterator
 from dataclasses import asdict, replace
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from doit_tflm.actions import POOL, Remove, Step, named, run_aside
-from doit_tflm.config import Config, read_config
+from doit_tflm.config import Config, model_of, read_config
 from doit_tflm.errors import UserError
 from doit_tflm.files import normalise
 from doit_tflm.firmware_settings import Target
@@ -44,7 +43,7 @@ def firmware_tasks(directory: str | None = None) -> Iterator[dict[str, Any]]:
     except UserError as error:
         sys.exit(f"ERROR: {error}")
     settings = config.firmware if directory is None else replace(config.firmware, directory=normalise(directory))
-    known = [Path(spec).stem for spec in config.specs()]
+    known = [model_of(spec) for spec in config.specs()]
     for model in settings.models:
         if model not in known:
             where = "ERROR: pyproject.toml: [tool.doit-tflm.firmware] models"
