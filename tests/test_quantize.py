@@ -6,8 +6,11 @@ import os
 import shutil
 import subprocess
 import sys
+from contextlib import redirect_stderr, redirect_stdout
+from io import StringIO
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from conftest import Project, Run
@@ -310,8 +313,6 @@ def test_an_override_of_the_converter_leaves_archive_and_build_alone(built: Proj
 
 
 def test_an_override_may_hold_a_function(built: Project) -> None:
-    import numpy as np
-
     drawn = []
 
     def samples() -> object:
@@ -393,6 +394,33 @@ def test_the_api_prints_nothing(project: Project, capfd: pytest.CaptureFixture[s
     quantize_model(project.path(SCRIPT), tflite_converter_override={"inference_output_type": "float32"})
     quantize_model(load_model_spec(project.path(SCRIPT)), output="tflite_model")
     assert capfd.readouterr() == ("", "")
+
+
+def test_what_is_printed_in_memory_is_in_the_log_where_the_streams_are_a_notebooks(built: Project) -> None:
+    spec = load_model_spec(built.path(SCRIPT))
+
+    def load(subset: str) -> object:
+        print("loading")
+        print("a warning", file=sys.stderr)
+        return np.linspace(-1, 1, 160, dtype=np.float32).reshape(40, 4)
+
+    spec.dataset = load
+    with redirect_stdout(StringIO()) as out, redirect_stderr(StringIO()) as err:
+        quantize_model(spec, output="tflite_model")
+    assert (out.getvalue(), err.getvalue()) == ("", "")
+    log = built.path("build/kws/once.log").read_text()
+    assert "loading\n" in log
+    assert "a warning" in log
+
+
+def test_an_override_does_not_change_the_specification_in_memory(built: Project) -> None:
+    spec = load_model_spec(built.path(SCRIPT))
+    made = quantize_model(
+        spec, output="tflite_model", tflite_converter_override={"inference_output_type": "float32"}
+    )
+    assert isinstance(made, TfliteModel)
+    assert made.outputs[0].dtype == "float32"
+    assert spec.tflite_converter["inference_output_type"] == "int8"
 
 
 def test_a_build_beside_the_build_names_its_log_where_it_fails(built: Project) -> None:

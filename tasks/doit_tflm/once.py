@@ -18,6 +18,7 @@ from doit_tflm.convert import Converter, converter_named
 from doit_tflm.errors import UserError
 from doit_tflm.reads import reading
 from doit_tflm.script import Script
+from doit_tflm.settings import ConverterSettings
 from doit_tflm.work import Result, written
 
 __all__ = ["Wanted", "quantize_once", "quantize_script"]
@@ -93,9 +94,8 @@ def quantize_once(script: Script, wanted: Wanted, keras_model: Any = None) -> Re
         If a step fails. Nothing is replaced then.
     """
     spec = script.spec
-    with tempfile.TemporaryDirectory() as directory:
+    with tempfile.TemporaryDirectory() as directory, _overridden(spec.tflite_converter, wanted.settings):
         with _of(script):
-            spec.tflite_converter.update(wanted.settings)
             found = facets.plain_facets(spec)
             source = facets.samples_source(spec, wanted.samples)
         notes = _without_gates(found)
@@ -116,6 +116,19 @@ def quantize_once(script: Script, wanted: Wanted, keras_model: Any = None) -> Re
             written({f"{directory}/{stages.KERAS_SUMMARY}": model.summary.encode()})
         notes += [*warnings, *model.notes, *_finish(script, wanted, directory)]
     return {"inputs": {}, "outputs": {}, "notes": notes}
+
+
+@contextmanager
+def _overridden(settings: ConverterSettings, changes: Mapping[str, Any]) -> Iterator[None]:
+    """Change settings for a while: a specification in memory is the caller's."""
+    before = dict(settings)
+    try:
+        settings.update(changes)
+        yield
+    finally:
+        for key in settings.keys() - before.keys():
+            del settings[key]
+        settings.update(before)
 
 
 @contextmanager

@@ -11,9 +11,9 @@ import sys
 import threading
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TextIO
 
 from doit_tflm.errors import UserError
 
@@ -43,6 +43,11 @@ def _redirect(log: str) -> None:
     os.close(descriptor)
 
 
+def _stream(descriptor: int) -> TextIO:
+    """Return a text stream on a descriptor that it never closes."""
+    return open(descriptor, "w", buffering=1, encoding="utf-8", errors="backslashreplace", closefd=False)
+
+
 @contextmanager
 def output_to(log: str) -> Iterator[None]:
     """Send what is printed during the block, by Python and by C++, to a new log file."""
@@ -51,10 +56,14 @@ def output_to(log: str) -> Iterator[None]:
     kept = os.dup(1), os.dup(2)
     try:
         _redirect(log)
-        yield
+        # In a notebook Python's own streams lead elsewhere. A logging handler that takes one of these keeps it.
+        with redirect_stdout(_stream(1)) as out, redirect_stderr(_stream(2)) as err:
+            try:
+                yield
+            finally:
+                out.flush()
+                err.flush()
     finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
         for number, descriptor in enumerate(kept, 1):
             os.dup2(descriptor, number)
             os.close(descriptor)
