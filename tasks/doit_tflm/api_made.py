@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from doit_tflm import archive
 from doit_tflm.config import ARCHIVE, DRY_RUN, read_config
 from doit_tflm.errors import UserError
+from doit_tflm.order import output_path
 from doit_tflm.project import locate
 
 if TYPE_CHECKING:
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from doit_tflm.tflite_model import TfliteModel
 
 __all__ = ["summarize_model", "update_model_parameters"]
+
+_AS_OBJECT = "tflite_model"
 
 
 def summarize_model(model: str | Path, *, measure: bool = True) -> Summary:
@@ -78,19 +81,24 @@ def update_model_parameters(
     """
     from doit_tflm.tflite_model import TfliteModel
 
-    made, home = (model, model.path) if isinstance(model, TfliteModel) else _with_home(model)
-    if params or description is not None:
+    if isinstance(model, TfliteModel):
+        made, home, name = model, model.path, model.path.stem if model.path else "model"
+    else:
+        made, home, name = _with_home(model)
+    target = home if output is None or output == _AS_OBJECT else output_path(output, name)
+    if target is None and output is None:
+        raise UserError("this model came from no file", fix="name an output")
+    is_changed = bool(params) or description is not None
+    if is_changed:
         made.update_parameters(params or {}, description)
-    if output == "tflite_model":
+    if output == _AS_OBJECT:
         return made
-    if output is not None:
-        target = Path(output)
-        return made.save(target if target.suffix == ".tflite" else target / f"{made.name}.tflite")
-    if home is not None and home.name.endswith(ARCHIVE):
-        member = _member(home)
-        archive.update_members(home, {member: made.data, f"{member}.summary.txt": _text(made)})
+    if output is None and home is not None and home.name.endswith(ARCHIVE):
+        if is_changed:
+            member = _member(home)
+            archive.update_members(home, {member: made.data, f"{member}.summary.txt": _text(made)})
         return home
-    return made.save(home)
+    return made.save(target)
 
 
 def _text(made: TfliteModel) -> bytes:
@@ -102,21 +110,22 @@ def _text(made: TfliteModel) -> bytes:
     return render(summarize(made.data, made.name, measured, None, note)).encode()
 
 
-def _with_home(model: str | Path) -> tuple[TfliteModel, Path]:
-    """Return a model, and the file that it is in: a ``.tflite`` or an archive."""
+def _with_home(model: str | Path) -> tuple[TfliteModel, Path, str]:
+    """Return a model, the file that it is in, a ``.tflite`` or an archive, and what a copy is called."""
     from doit_tflm.api import quantize_model
     from doit_tflm.tflite_model import TfliteModel
 
     path = Path(model)
     if path.suffix == ".tflite":
-        return TfliteModel.load(path), path
+        return TfliteModel.load(path), path, path.stem
     found = locate(model)
     home = found.root / found.archive
     if found.is_built_here and not found.is_test:
         built = quantize_model(model)
         assert isinstance(built, Path)
-        return TfliteModel.load(built), home if home.exists() else built
-    return TfliteModel(_archived(home), home), home
+        return TfliteModel.load(built), home if home.exists() else built, found.name
+    # Its path is not the archive's, which `save` would replace.
+    return TfliteModel(_archived(home)), home, f"{found.name}{'.test' if found.is_test else ''}"
 
 
 def _tflite_of(model: str | Path) -> tuple[bytes, str, bytes | None]:

@@ -13,15 +13,17 @@ from doit_tflm.parameters import TYPES, Typed
 
 __all__ = ["from_arguments", "from_file"]
 
-_INTEGER = re.compile(r"[+-]?\d+|0[xX][0-9a-fA-F]+")
-_FLOATS = ("float", "double", "float_list")
+_INTEGER = re.compile(r"[+-]?[0-9]+|0[xX][0-9a-fA-F]+")
+_NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
+_NOT_FINITE = re.compile(r"[+-]?(inf|nan)")
 
 
 def from_arguments(arguments: Iterable[str]) -> dict[str, Any]:
     """Return the parameters that arguments ``KEY=VALUE`` or ``KEY:TYPE=VALUE`` name.
 
-    Without a type, ``true`` and ``false`` are bool, digits int, other numbers float, what is in brackets a list in
-    JSON, and all else a string. A ``bin`` is written as hexadecimal digits.
+    Without a type, ``true`` and ``false`` are bool, digits and ``0x10`` int, other numbers float, what is in
+    brackets a list in JSON, and all else a string. A ``bin`` is written as hexadecimal digits; ``inf`` and ``nan``
+    are numbers only where the type says so.
 
     Raises
     ------
@@ -67,6 +69,8 @@ def _split(key: str) -> tuple[str, str]:
     name, colon, kind = key.rpartition(":")
     if not colon:
         return key, ""
+    if not name:
+        raise UserError(f"{key!r} has no name before the colon", fix="write KEY:TYPE")
     if kind not in TYPES:
         raise UserError(f"parameter {name!r}: {kind!r} is not a type", fix=f"use one of {', '.join(TYPES)}")
     return name, kind
@@ -79,10 +83,7 @@ def _inferred(key: str, value: str) -> Any:
         return int(value, 0 if "x" in value.lower() else 10)
     if value.startswith("["):
         return _json(key, value)
-    try:
-        return float(value)
-    except ValueError:
-        return value
+    return float(value) if _NUMBER.fullmatch(value) else value
 
 
 def _as(key: str, kind: str, value: str) -> Any:
@@ -98,8 +99,9 @@ def _as(key: str, kind: str, value: str) -> Any:
             ) from None
     if kind.endswith("_list"):
         return _json(key, value)
-    found = _inferred(key, value)
-    return float(found) if kind in _FLOATS and isinstance(found, int) and not isinstance(found, bool) else found
+    if kind in ("float", "double") and _NOT_FINITE.fullmatch(value):
+        return float(value)
+    return _inferred(key, value)
 
 
 def _json(key: str, value: str) -> Any:

@@ -27,7 +27,7 @@ from doit_tflm.spec import ModelSpec
 if TYPE_CHECKING:
     from doit_tflm.once import Wanted
 
-__all__ = ["Order", "Quantized", "quantize"]
+__all__ = ["Order", "Quantized", "output_path", "quantize"]
 
 _WEIGHTS, _HISTORY = "train/weights/", "train/training-history.json"
 """Where an archive keeps the weights of a training's epochs."""
@@ -99,7 +99,8 @@ def quantize(order: Order, console: TextIO) -> Quantized:
         raise UserError("--build and weights exclude each other", fix="leave one out")
     spec = order.model if isinstance(order.model, ModelSpec) else None
     found = _located(order.model)
-    output = _output(order.output, found)
+    name = f"{found.name}{'.test' if found.is_test else ''}"
+    output = output_path(order.output, name) if order.output else None
     if order.weights and Path(order.weights).exists():
         order = replace(order, weights=str(Path(order.weights).absolute()))
     if order.samples:
@@ -119,16 +120,21 @@ def _located(model: str | Path | ModelSpec) -> Located:
     return Located(Path.cwd(), model.name, "", "", is_built_here=False)
 
 
-def _output(given: str, found: Located) -> Path | None:
-    """Return the file to write, from a file or a directory."""
-    if not given:
-        return None
+def output_path(given: str | Path, name: str) -> Path:
+    """Return the ``.tflite`` to write, from what a user names: a file, or a directory for `name`.
+
+    Raises
+    ------
+    UserError
+        If it is a file of another kind.
+    """
     path = Path(given).absolute()
     if path.suffix == ".tflite" and not path.is_dir():
         return path
     if path.exists() and not path.is_dir():
-        raise UserError("exists, and is no directory", given, "name a directory, or a file that ends with .tflite")
-    return path / f"{found.name}{'.test' if found.is_test else ''}.tflite"
+        fix = "name a directory, or a file that ends with .tflite"
+        raise UserError("exists, and is no directory", str(given), fix)
+    return path / f"{name}.tflite"
 
 
 def _incrementally(order: Order, found: Located, output: Path | None, console: TextIO) -> Quantized:
@@ -288,6 +294,7 @@ def _weights(order: Order, found: Located, scratch: str) -> str:
         )
     content = archive.read_member(found.archive, f"{_WEIGHTS}{chosen}")
     assert content is not None
-    extracted = Path(scratch, chosen)
+    # A member may be called as if it lay somewhere else.
+    extracted = Path(scratch, Path(chosen).name)
     extracted.write_bytes(content)
     return str(extracted)

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-__all__ = ["to_real", "to_tensor"]
+__all__ = ["sample_shape", "to_real", "to_tensor"]
 
 
 def to_tensor(values: NDArray[np.generic], tensor: Tensor) -> NDArray[np.generic]:
@@ -39,7 +39,7 @@ def to_tensor(values: NDArray[np.generic], tensor: Tensor) -> NDArray[np.generic
     import numpy as np
 
     if values[:1].size not in (0, np.prod(tensor.shape)):
-        raise UserError(f"a sample has shape {values.shape[1:]}, but {tensor.name} takes {tensor.shape[1:]}")
+        raise UserError(f"a sample has shape {values.shape[1:]}, but {tensor.name} takes {sample_shape(tensor)}")
     shaped = values.reshape(len(values), *tensor.shape)
     scale, zero_point = _parameters(tensor)
     if scale is None:
@@ -68,11 +68,16 @@ def to_real(values: NDArray[np.generic], tensor: Tensor) -> NDArray[np.float32]:
     """
     import numpy as np
 
-    shaped = values.reshape(len(values), *tensor.shape[1:])
+    shaped = values.reshape(len(values), *sample_shape(tensor))
     scale, zero_point = _parameters(tensor)
     if scale is None:
         return shaped.astype(np.float32)
     return ((shaped.astype(np.int64) - zero_point) * np.float64(scale)).astype(np.float32)
+
+
+def sample_shape(tensor: Tensor) -> tuple[int, ...]:
+    """Return the shape of one sample: that of the tensor, without a batch of 1."""
+    return tensor.shape[1:] if tensor.shape[:1] == (1,) else tensor.shape
 
 
 def _parameters(tensor: Tensor) -> tuple[float | None, int]:

@@ -11,6 +11,7 @@ from doit_tflm.tflite import TfliteFile
 __all__ = ["refusal"]
 
 _LACKING = re.compile(r"Didn't find op for builtin opcode '(\w+)'")
+_LACKING_CUSTOM = "Failed to get registration from op code CUSTOM"
 _NODE = re.compile(r"Node (\S+) \(number (\d+)\) failed to (prepare|invoke)")
 _SOURCE = re.compile(r"^\S+\.(cc|h)(:| line )\d+:? *")
 _WAYS_OUT = {
@@ -29,6 +30,8 @@ _WAYS_OUT = {
 """What models do instead of an operator that TFLM lacks."""
 _ANY_WAY_OUT = "replace that layer by ones that TFLM has operators for, or do its step in the firmware"
 
+_CUSTOM_WAY_OUT = "where the firmware has a kernel for it, set verify to False; else " + _ANY_WAY_OUT
+
 
 def refusal(said: str, file: TfliteFile) -> UserError:
     """Return what TFLM said as one message that names the operator and its layer."""
@@ -37,6 +40,9 @@ def refusal(said: str, file: TfliteFile) -> UserError:
         name = lacking[0]
         layers = ", ".join(_layers(name, file))
         return UserError(f"TFLM has no operator {name} (layer {layers})", fix=_WAYS_OUT.get(name, _ANY_WAY_OUT))
+    if _LACKING_CUSTOM in said:
+        names = " or ".join(name for name, is_custom in file.kinds if is_custom)
+        return UserError(f"TFLM has no custom operator {names}", fix=_CUSTOM_WAY_OUT)
     lines = [_SOURCE.sub("", line).strip() for line in said.splitlines()]
     failed = next((found for line in lines if (found := _NODE.search(line))), None)
     if failed is None:

@@ -208,7 +208,8 @@ def with_metadata(data: bytes, entries: Mapping[str, bytes], description: str | 
     Parameters
     ----------
     data : bytes
-        A ``.tflite`` file. It comes back byte for byte, behind a new head and before up to 15 zeros.
+        A ``.tflite`` file. It comes back byte for byte, behind a new head and before up to 15 zeros. Where an
+        earlier call put a head in front of it, the new one takes its place.
     entries : mapping of str to bytes
         The entries by name.
     description : str, optional
@@ -221,10 +222,22 @@ def with_metadata(data: bytes, entries: Mapping[str, bytes], description: str | 
     """
     if not entries and description is None:
         return data
-    read(data)
+    file = read(data)
     with _reading_model():
+        start = rewrite.inner_start(data, _root)
+        if start:
+            data = data[start:]
+            inner = read(data)
+            entries = {**_differing(file.metadata, inner.metadata), **entries}
+            if description is None and file.description != inner.description:
+                description = file.description
         change = rewrite.plan(_root(data), entries)
     return rewrite.write(data, change, description)
+
+
+def _differing(new: Mapping[str, bytes], old: Mapping[str, bytes]) -> dict[str, bytes]:
+    """Return the entries that are not in `old` as they are in `new`."""
+    return {name: content for name, content in new.items() if old.get(name) != content}
 
 
 def _schema() -> Any:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from doit_tflm import layers, litert, parameters, tflite, tflm
 from doit_tflm.errors import UserError
 from doit_tflm.files import write_if_changed
-from doit_tflm.quantization import to_real, to_tensor
+from doit_tflm.quantization import sample_shape, to_real, to_tensor
 from doit_tflm.samples import in_order, named
 
 if TYPE_CHECKING:
@@ -133,7 +133,11 @@ class TfliteModel:
 
     def set_metadata(self, name: str, content: bytes) -> None:
         """Add a metadata entry, or replace the one of that name."""
-        self._take(tflite.with_metadata(self._data, {name: content}))
+        changed = TfliteModel(tflite.with_metadata(self._data, {name: content}))
+        if changed.has_parameters and name != parameters.METADATA_NAME:
+            # They hold a hash of the whole file.
+            changed.update_parameters({})
+        self._take(changed.data)
 
     @property
     def has_parameters(self) -> bool:
@@ -203,32 +207,52 @@ class TfliteModel:
         """
         given, is_raw = self._given(x)
         found = [
-            values.reshape(len(values), *tensor.shape[1:]) if is_raw else to_real(values, tensor)
+            values.reshape(len(values), *sample_shape(tensor)) if is_raw else to_real(values, tensor)
             for values, tensor in zip(self._run(given, runtime), self.outputs, strict=True)
         ]
         return found[0] if len(found) == 1 else found
 
     def _given(self, x: Any) -> tuple[list[NDArray[np.generic]], bool]:
         """Return the arrays for the inputs, and whether they came as the tensors' own integers."""
-        import numpy as np
-
-        several = len(self.inputs) > 1
-        arrays = named(x if several or isinstance(x, Mapping) else np.asarray(x))
-        if len(arrays) != len(self.inputs):
-            raise UserError(
-                f"{len(arrays)} inputs are given, but the model has {len(self.inputs)}",
-                fix="give a dict by name, or a list in the order of `inputs`",
-            )
-        ordered = in_order(arrays, [layers.input_name(tensor.name) for tensor in self.inputs])
-        pairs = list(zip(ordered, self.inputs, strict=True))
+        pairs = list(zip(self._ordered(x), self.inputs, strict=True))
+        for array, tensor in pairs:
+            _check_samples(array, tensor)
+        if len({len(array) for array, _ in pairs}) > 1:
+            raise UserError("the inputs differ in their number of samples", fix="give each input as many")
         is_raw = all(array.dtype == tensor.dtype and array.dtype.kind in "iu" for array, tensor in pairs)
         if is_raw:
             return [array.reshape(len(array), *tensor.shape) for array, tensor in pairs], True
         return [to_tensor(array, tensor) for array, tensor in pairs], False
 
+    def _ordered(self, x: Any) -> list[NDArray[np.generic]]:
+        """Return the arrays in the order of the inputs."""
+        import numpy as np
+
+        several = len(self.inputs) > 1
+        try:
+            arrays = named(x if several or isinstance(x, Mapping) else np.asarray(x))
+        except ValueError as error:
+            raise UserError(f"the samples are no array ({error})", fix="give each the same shape") from None
+        names = [layers.input_name(tensor.name) for tensor in self.inputs]
+        if len(arrays) != len(names):
+            raise UserError(
+                f"{len(arrays)} inputs are given, but the model has {len(names)}",
+                fix="give a dict by name, or a list in the order of `inputs`",
+            )
+        if several and isinstance(x, Mapping) and set(arrays) != set(names):
+            raise UserError(
+                f"the inputs are called {', '.join(arrays)}, but the model's {', '.join(names)}",
+                fix="use the model's names, or give a list in the order of `inputs`",
+            )
+        return in_order(arrays, names)
+
     def _run(self, given: list[NDArray[np.generic]], runtime: str) -> list[NDArray[np.generic]]:
         if runtime == "litert":
-            return litert.run(self._data, given)
+            try:
+                return litert.run(self._data, given)
+            except (RuntimeError, ValueError) as error:
+                said = str(error).strip().partition("\n")[0]
+                raise UserError(f"LiteRT does not run the model: {said}", str(self.path or "")) from error
         if runtime != "tflm":
             raise UserError(f"runtime is {runtime!r}", fix='use "litert" or "tflm"')
         if not tflm.available():
@@ -236,6 +260,22 @@ class TfliteModel:
         tflm.check_static(self._file)
         with closing(tflm.Interpreter(self._data, self._file)) as interpreter:
             return interpreter.run(given)
+
+
+def _check_samples(array: NDArray[np.generic], tensor: tflite.Tensor) -> None:
+    """Raise an error where an array holds no samples of an input."""
+    import numpy as np
+
+    if array.dtype.kind not in "biuf":
+        raise UserError(f"the samples of {tensor.name} are {array.dtype}", fix="give numbers")
+    if array.ndim < 1 or not len(array):
+        raise UserError(f"there are no samples of {tensor.name}", fix="give shape (samples, *input shape)")
+    if array[0].size != tensor.elements:
+        raise UserError(f"a sample has shape {array.shape[1:]}, but {tensor.name} takes {sample_shape(tensor)}")
+    if not np.isfinite(array).all() and tensor.dtype.startswith(("int", "uint")):
+        raise UserError(
+            f"the samples of {tensor.name} are not all finite", fix="an integer cannot hold NaN or infinity"
+        )
 
 
 def _as_before(value: Any, former: parameters.Typed | None) -> Any:

@@ -8,14 +8,15 @@ weights, which kernels on a microcontroller read where they lie.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 from doit_tflm.errors import UserError
-from doit_tflm.schema.flatbuffer import numbers, tables, target, tensorflow_schema, text, unknown_fields
+from doit_tflm.schema.flatbuffer import numbers, reading, tables, target, tensorflow_schema, text, unknown_fields
 
-__all__ = ["ALIGNMENT", "Plan", "packed", "plan", "write"]
+__all__ = ["ALIGNMENT", "Plan", "inner_start", "packed", "plan", "write"]
 
 ALIGNMENT = 16
 """The ``force_align`` that TensorFlow's schema asks of a buffer's data."""
@@ -23,6 +24,10 @@ _MODEL_SCHEMA = "schema_py_generated"
 _IDENTIFIER = b"TFL3"
 _VERSION, _DESCRIPTION, _BUFFERS, _METADATA, _MODEL_FIELDS = 0, 3, 4, 6, 8
 """Fields of the root table by number, and how many there are to carry over."""
+
+
+_REFERRED_TO = (1, 2, 5, 7)
+"""Fields that a new root table takes over as they are: operator codes, subgraphs, old metadata, signatures."""
 
 
 @dataclass(frozen=True)
@@ -73,6 +78,43 @@ def write(data: bytes, change: Plan, description: str | None) -> bytes:
     if description is not None:
         fields[_DESCRIPTION] = front.builder.CreateString(description)
     return front.finish(change.version, fields)
+
+
+def inner_start(data: bytes, root: Callable[[bytes], Any]) -> int:
+    """Return where the file begins that `write` put a head in front of; 0 where there is no such head.
+
+    Without this, each change of the metadata would make a file longer.
+
+    Parameters
+    ----------
+    data : bytes
+        The file.
+    root : callable
+        Returns the root table of a file, or raises a UserError.
+    """
+    outer = root(data)
+    last = min(position for field in _REFERRED_TO if (position := target(outer._tab, field)))
+    place = data.find(_IDENTIFIER, ALIGNMENT, last)
+    while place > 0:
+        start = place - 4
+        if start % ALIGNMENT == 0:
+            with suppress(UserError), reading("no model"):  # these four bytes may stand anywhere
+                if _is_head_of(outer, root(data[start:]), start):
+                    return start
+        place = data.find(_IDENTIFIER, place + 1, last)
+    return 0
+
+
+def _is_head_of(outer: Any, inner: Any, start: int) -> bool:
+    """Tell whether a root table has all that another one has, at the same place, and more metadata only."""
+    places = [[target(table._tab, field) for field in _REFERRED_TO] for table in (outer, inner)]
+    if places[0] != [place and place + start for place in places[1]]:
+        return False
+    used = {tensor.Buffer() for graph in tables(outer, "Subgraphs") for tensor in tables(graph, "Tensors")}
+    new = [buffer._tab.Pos for buffer in tables(outer, "Buffers")]
+    old = [buffer._tab.Pos + start for buffer in tables(inner, "Buffers")]
+    names = [{text(entry.Name()) for entry in tables(model, "Metadata")} for model in (outer, inner)]
+    return names[0] >= names[1] and all(index < len(old) and new[index] == old[index] for index in used)
 
 
 def packed(model: Any) -> bytes:
