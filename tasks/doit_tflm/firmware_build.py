@@ -102,15 +102,15 @@ def _sizes_of(target: Target, programs: Mapping[str, str]) -> dict[str, Any]:
     stored = read_facet(target.record)
     known = stored.get("programs", {})
     linked = [name for name, digest in digests.items() if known.get(name) != digest]
-    if not linked and known.keys() == digests.keys():
-        return {"linked": [], "sizes": stored["sizes"], "before": stored["before"]}
     arenas = {array_name(target, model): _arena_bytes(target, model) for model in target.models}
+    if known == digests and stored.get("arenas") == arenas:
+        return {"linked": [], "sizes": stored["sizes"], "before": stored["before"]}
     sizes = {
         name: measure(read_image(content, programs[name]), programs[name], arenas)
         for name, content in contents.items()
     }
     made = {"sizes": to_json(sizes), "before": stored.get("sizes", {})}
-    text = json.dumps({"programs": digests, **made}, indent=1, sort_keys=True) + "\n"
+    text = json.dumps({"programs": digests, "arenas": arenas, **made}, indent=1, sort_keys=True) + "\n"
     write_if_changed(target.record, text.encode())
     return {"linked": linked, **made}
 
