@@ -14,7 +14,7 @@ from doit_tflm.c_text import c_identifier, file_stem, macro_prefix
 from doit_tflm.cmake_build import CmakeBuild
 from doit_tflm.elf import read_image
 from doit_tflm.errors import UserError
-from doit_tflm.files import digest_bytes, write_if_changed
+from doit_tflm.files import digest_bytes, digest_file, write_if_changed
 from doit_tflm.firmware_settings import Target, tflm_options, with_environment
 from doit_tflm.header import default_array_name
 from doit_tflm.presets import FILE, Preset, install, missing, needed_tools, read_presets
@@ -73,6 +73,7 @@ def build(target: Target, *, alone: bool, keep_open: tuple[int, ...] = ()) -> di
     found = sorted(f"{tool}: {shutil.which(tool)}" for any_of in tools for tool in any_of)
     presets = digest_bytes(Path(target.settings.directory, FILE).read_bytes())
     cmake.configure(target.settings.directory, options, [presets, *found])
+    _remove_changed(target, cmake.programs())
     cmake.build()
     return _sizes_of(target, cmake.programs())
 
@@ -93,6 +94,14 @@ def _check_sources(target: Target) -> None:
         if not path.is_file():
             fix = f"its header.directory is another: leave {model!r} out of `models` in [tool.doit-tflm.firmware]"
             raise UserError(f"the sources of {model} are not there", str(path), fix)
+
+
+def _remove_changed(target: Target, programs: Mapping[str, str]) -> None:
+    """Remove the programs that another hand has changed since they were linked, so that they are linked again."""
+    for name, digest in read_facet(target.record).get("programs", {}).items():
+        path = programs.get(name)
+        if path and Path(path).is_file() and digest_file(path) != digest:
+            Path(path).unlink()
 
 
 def _sizes_of(target: Target, programs: Mapping[str, str]) -> dict[str, Any]:

@@ -149,6 +149,15 @@ def test_sizes_whose_writing_was_killed_are_measured_again(host: Project) -> Non
     assert sizes(host) == first
 
 
+def test_a_program_that_another_hand_has_changed_is_linked_again(host: Project) -> None:
+    run_doit(host, "firmware")
+    program = host.path("build/firmware/host/selfcheck_kws")
+    linked = program.read_bytes()
+    program.write_bytes(linked.replace(b"a test model", b"a test mdoel"))
+    run_doit(host, "firmware")
+    assert program.read_bytes() == linked
+
+
 def test_an_arena_that_is_another_is_shown_though_no_program_changed(host: Project) -> None:
     run_doit(host, "firmware")
     first = json.loads(sizes(host))
