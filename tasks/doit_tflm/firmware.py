@@ -15,7 +15,8 @@ import sys
 from collections.abc import Iterator
 from dataclasses import asdict, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 from doit_tflm.actions import POOL, Remove, Step, named, run_aside
 from doit_tflm.config import Config, model_of, read_config
