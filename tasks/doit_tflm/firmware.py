@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from doit_tflm.actions import POOL, Remove, Step, named, run_aside
 from doit_tflm.config import Config, model_of, read_config
