@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TextIO
 
-from doit_tflm.config import Config, model_of, read_config
+from doit_tflm.config import ARCHIVE, Config, model_of, read_config
 from doit_tflm.errors import UserError
 from doit_tflm.files import normalise
 
@@ -56,7 +56,7 @@ def find_model(model: str | Path) -> tuple[Path, str]:
 
 
 def model_names(root: Path, wanted: Sequence[str] = ()) -> list[str]:
-    """Return the wanted models of a project, without repetitions; all of them if none are named.
+    """Return the wanted models of a project, without repetitions; all that have a script if none are named.
 
     Raises
     ------
@@ -64,9 +64,11 @@ def model_names(root: Path, wanted: Sequence[str] = ()) -> list[str]:
         If one is not there.
     """
     with inside(root):
-        known = [model_of(spec) for spec in read_config().specs()]
+        config = read_config()
+        known = [model_of(spec) for spec in config.specs()]
+        alone = [name for name in wanted if config.spec_of(name).endswith(ARCHIVE)]
     for name in wanted:
-        if name not in known:
+        if name not in (*known, *alone):
             raise UserError(f"there is no model {name!r}", str(root), f"there are {', '.join(known) or 'none'}")
     return list(dict.fromkeys(wanted)) or known
 
