@@ -1,4 +1,4 @@
-"""``kill -9`` before each single file that a build puts into place: the archive stays whole, the next build is right."""
+"""``kill -9`` before each file that a build puts into place: the archive stays whole, the next build is right."""
 
 from __future__ import annotations
 
