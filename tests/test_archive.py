@@ -367,3 +367,45 @@ def test_an_encrypted_member_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="is encrypted"):
         read_member(tmp_path / "a.zip", "kws.h5")
     assert member_digest(str(tmp_path / "a.zip"), "kws.h5") is None
+
+
+def written(path: Path, name: str, content: bytes = b"x") -> Path:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as file:
+        file.writestr("kws.keras", b"weights")
+        file.writestr(name, content)
+    return path
+
+
+@pytest.mark.parametrize(
+    "name", ["../evil.py", "/etc/evil", "train/../../evil", "..\\evil.py", "C:\\evil", "c:/evil"]
+)
+def test_a_member_that_leaves_the_archive_is_an_error_and_nothing_is_read_or_written(
+    tmp_path: Path, name: str
+) -> None:
+    path = written(tmp_path / "kws.mltk.zip", name)
+    before = path.read_bytes()
+    for use in (
+        lambda: archive.members(path),
+        lambda: archive.read_member(path, "kws.keras"),
+        lambda: archive.update_members(path, {"kws.tflite": b"model"}),
+    ):
+        with pytest.raises(UserError, match="which would be unpacked outside of it"):
+            use()
+    assert path.read_bytes() == before
+    assert [file.name for file in tmp_path.iterdir()] == ["kws.mltk.zip"]
+
+
+@pytest.mark.parametrize("name", ["..evil", "a..b/c", "train/weights/best.h5"])
+def test_a_member_with_dots_in_its_name_is_none_of_these(tmp_path: Path, name: str) -> None:
+    assert archive.read_member(written(tmp_path / "kws.mltk.zip", name), name) == b"x"
+
+
+def test_a_zip_bomb_is_an_error_before_it_is_unpacked(tmp_path: Path) -> None:
+    path = written(tmp_path / "kws.mltk.zip", "bomb.keras", bytes(100 << 20))
+    with pytest.raises(UserError, match=r"bomb\.keras is 104,857,600 bytes in .*, which is no model's"):
+        archive.read_member(path, "kws.keras")
+
+
+def test_large_weights_are_no_bomb(tmp_path: Path) -> None:
+    path = written(tmp_path / "kws.mltk.zip", "large.keras", os.urandom(1 << 20) * 65)
+    assert len(archive.read_member(path, "large.keras") or b"") == 65 << 20

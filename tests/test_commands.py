@@ -335,7 +335,7 @@ def failed(project: Project, *arguments: str) -> str:
             "my_model.dataset = None",
             (
                 'models/kws.py: representative_dataset is "generate", but the spec has no dataset to draw from; '
-                "set dataset, or give a generator function as representative_dataset"
+                "set dataset, give a generator function as representative_dataset, or name a file of samples"
             ),
         ),
         (

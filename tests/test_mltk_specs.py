@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from conftest import DODO, Project
+from conftest import DODO, Project, Run
 from doit_tflm import archive, facets, parameters, samples
 from doit_tflm.errors import UserError
 from doit_tflm.mltk_compat.mixins import ALL_MIXINS, Mixin
@@ -526,39 +526,58 @@ def test_samples_by_name_and_by_position_are_one_where_there_is_one_input(tmp_pa
 # Archives
 
 
-def test_an_archive_alone_is_built_by_the_script_in_it(make_project: Callable[..., Project]) -> None:
+def quantize(project: Project, model: str = "models/kws.mltk.zip", code: int = 0) -> Run:
+    """Run ``doit-tflm quantize``."""
+    done = subprocess.run(
+        [sys.executable, "-m", "doit_tflm", "quantize", model],
+        cwd=project.root,
+        env=project.environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == code, done.stdout + done.stderr
+    return Run(done.returncode, done.stdout, done.stderr)
+
+
+def test_an_archive_alone_is_built_by_the_script_in_it_when_it_is_named(
+    make_project: Callable[..., Project],
+) -> None:
     project = make_project(models=())
     path = project.path("models/kws.mltk.zip")
     path.parent.mkdir()
     archive.update_members(path, {"kws.py": SPEC.encode(), "kws.keras": b"weights"})
-    first = project.build()
-    assert first.code == 0, first.out + first.err
-    assert set(first.stages) == ALL
-    assert project.build().stages == []
+    assert project.build().stages == [], "whoever removes a script wants no model of it"
+    assert set(quantize(project).stages) == ALL
+    assert quantize(project, "kws").stages == []
     assert archive.read_member(path, "kws.py") == SPEC.encode()
     edited = SPEC.replace('"inference_output_type"] = "int8"', '"inference_output_type"] = "uint8"')
     archive.update_members(path, {"kws.py": edited.encode()})
-    assert set(project.build().stages) == FROM_QUANTIZE
+    assert set(quantize(project).stages) == FROM_QUANTIZE
     project.write("build/kws/kws.py", "by hand")
-    assert project.build().stages == ["spec"]
+    assert quantize(project).stages == ["spec"]
     assert project.path("build/kws/kws.py").read_text() == edited
     assert not project.path("models/kws.py").exists()
 
 
 def test_a_script_beside_its_archive_is_taken_before_the_one_in_it(kws: Project) -> None:
     archive.update_members(kws.path("models/kws.mltk.zip"), {"kws.py": b"1 / 0"})
-    run = kws.build()
-    assert run.code == 0, run.out + run.err
+    quantize(kws)
     assert not kws.path("build/kws/kws.py").exists()
 
 
-def test_an_archive_without_a_script_is_no_model(make_project: Callable[..., Project]) -> None:
+@pytest.mark.parametrize("content", [b"no zip", None])
+def test_an_archive_without_a_script_is_no_model(
+    make_project: Callable[..., Project], content: bytes | None
+) -> None:
     project = make_project(models=())
-    project.path("models").mkdir()
-    archive.update_members(project.path("models/kws.mltk.zip"), {"kws.keras": b"weights"})
-    assert project.build().stages == []
-    project.path("models/bad.mltk.zip").write_bytes(b"no zip")
-    assert project.build().stages == []
+    path = project.path("models/kws.mltk.zip")
+    path.parent.mkdir()
+    if content:
+        path.write_bytes(content)
+    else:
+        archive.update_members(path, {"kws.keras": b"weights"})
+    quantize(project, code=1)
 
 
 # The guide
@@ -658,14 +677,13 @@ def test_an_archive_of_mltk_s_is_quantized_as_its_own_script_says(tmp_path: Path
         "image_classification.h5": (DATA_DIRECTORY / "image_classification.h5").read_bytes(),
     }
     archive.update_members(path, members)
-    run = project.doit("quantize", timeout_s=300)
-    assert run.code == 0, run.out + run.err
+    quantize(project, "models/image_classification.mltk.zip")
     read = tflite.read(archive.read_member(path, "image_classification.tflite") or b"")
     assert [read.tensors[i].dtype for i in (*read.inputs, *read.outputs)] == ["int8", "int8"]
     assert read.description == "TinyML: Image classification - ResNetv1-10 with CIFAR10"
     stored = parameters.decode(read.metadata[parameters.METADATA_NAME])
     assert stored["classes"][0] == "airplane"
-    assert project.doit("quantize").stages == []
+    assert quantize(project, "image_classification").stages == []
 
 
 OTHERS = (

@@ -368,7 +368,7 @@ def test_an_archive_to_update_must_be_there(built: Project) -> None:
 def test_one_program_quantizes_models_of_several_projects(built: Project, tmp_path: Path) -> None:
     other = built.copy_to(tmp_path / "other")
     other.edit(SCRIPT, '_output_type"] = "int8"', '_output_type"] = "float32"')
-    override = {"inference_input_type": "float32"}
+    override = {"inference_input_type": "uint8"}
     for project, wanted in ((built, "int8"), (other, "float32"), (built, "int8")):
         once = quantize_model(project.path(SCRIPT), tflite_converter_override=override, output="tflite_model")
         assert isinstance(once, TfliteModel)

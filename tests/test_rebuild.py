@@ -606,7 +606,8 @@ def upgraded(project: Project, package: str) -> dict[str, str]:
     project.write(f"{directory}/top_level.txt", package.replace("-", "_") + "\n")
     entry_points = metadata.distribution(package).read_text("entry_points.txt")
     project.write(f"{directory}/entry_points.txt", entry_points or "")
-    return {"PYTHONPATH": str(project.path("upgraded"))}
+    places = [str(project.path("upgraded")), *filter(None, [os.environ.get("PYTHONPATH")])]
+    return {"PYTHONPATH": os.pathsep.join(places)}
 
 
 def test_a_tensorflow_upgrade_calibrates_and_quantizes_again_without_sampling(built: Project) -> None:

@@ -220,7 +220,13 @@ def test_early_stopping_ends_a_training_of_as_many_epochs_as_it_takes(make: Make
     assert len(history_of(project)["loss"]) == 3
     again = trained(project, "--resume", "--epochs", "9")
     assert "sums: trained 3 epochs, stopped early" in again.out
+    project.edit(
+        SCRIPT, '["patience"] = 2', '["patience"] = 2\nmy_model.early_stopping["restore_best_weights"] = True'
+    )
+    best = trained(project)
+    assert "sums: trained 3 epochs, stopped early; the weights are of epoch 1 " in best.out
     project.edit(SCRIPT, 'my_model.early_stopping["patience"] = 2\n', "")
+    project.edit(SCRIPT, 'my_model.early_stopping["restore_best_weights"] = True\n', "")
     endless = train(project)
     assert endless.code == 1
     assert "epochs is -1, but nothing would end the training; set early_stopping" in endless.out

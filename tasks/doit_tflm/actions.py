@@ -15,7 +15,7 @@ from doit.exceptions import BaseFail, TaskFailed
 
 from doit_tflm.errors import UserError
 from doit_tflm.files import digest_bytes
-from doit_tflm.worker import Pool
+from doit_tflm.worker import Pool, Progress
 
 __all__ = [
     "POOL",
@@ -79,9 +79,11 @@ def close_workers() -> None:
     POOL.close()
 
 
-def run_aside(call: str, arguments: dict[str, Any], log: str) -> dict[str, Any]:
+def run_aside(
+    call: str, arguments: dict[str, Any], log: str, progress: Progress = lambda *_: None
+) -> dict[str, Any]:
     """Call a function in a worker process, outside of any task."""
-    return POOL.run(call, arguments, log, lambda *_: None)
+    return POOL.run(call, arguments, log, progress)
 
 
 class StageAction(BaseAction):  # type: ignore[misc]

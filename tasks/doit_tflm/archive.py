@@ -24,6 +24,8 @@ _DATE = (1980, 1, 1, 0, 0, 0)
 """The earliest date that a zip can hold: what we write carries no date, so that equal input is equal bytes."""
 _STORED = (".tflite", ".keras", ".png", ".zip")
 """Not deflated: they are compressed already, or are read in place by others."""
+_LARGE_BYTES, _DENSEST = 64 << 20, 200
+"""What is larger than this, and was denser, is a zip bomb. The weights of a model hardly shrink at all."""
 _LOCAL_HEADER = struct.Struct("<4s5H3L2H")
 
 
@@ -38,6 +40,7 @@ def _opened(path: str | Path) -> Iterator[zipfile.ZipFile]:
     """
     try:
         with zipfile.ZipFile(path) as archive:
+            _check(archive, str(path))
             yield archive
     except FileNotFoundError:
         raise UserError("there is no such archive", str(path)) from None
@@ -53,6 +56,24 @@ def _opened(path: str | Path) -> Iterator[zipfile.ZipFile]:
         if isinstance(fault, OSError) and fault.errno not in (None, errno.EINVAL):
             raise  # the machine's fault; these two are what a nonsensical offset, and bz2, come to
         raise UserError(f"damaged archive ({fault})", str(path), "restore it from a copy") from None
+
+
+def _check(archive: zipfile.ZipFile, path: str) -> None:
+    """Refuse what no archive of a model holds: it was made to do harm to whoever unpacks it."""
+    for info in archive.infolist():
+        parts = info.filename.replace("\\", "/").split("/")
+        if parts[0] == "" or parts[0].endswith(":") or ".." in parts:
+            raise UserError(
+                f"has the member {info.filename!r}, which would be unpacked outside of it",
+                path,
+                "do not use it; ask where it comes from",
+            )
+        if info.file_size > _LARGE_BYTES and info.file_size > _DENSEST * info.compress_size:
+            raise UserError(
+                f"{info.filename} is {info.file_size:,} bytes in {info.compress_size:,}, which is no model's",
+                path,
+                "do not use it; ask where it comes from",
+            )
 
 
 def members(path: str | Path) -> list[str]:

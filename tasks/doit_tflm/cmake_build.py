@@ -19,6 +19,7 @@ _QUERY = ".cmake/api/v1/query/codemodel-v2"
 _REPLY = ".cmake/api/v1/reply"
 _SHOWN_LINES = 12
 _TIMEOUT_S = 300.0
+_LONGEST_OUTPUT = 400
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,29 @@ class Test:
     name: str
     command: tuple[str, ...]
     timeout_s: float
+
+    def run(self, where: str) -> tuple[str, UserError | None]:
+        """Run it, and return what it printed and what went wrong; `where` names it in messages."""
+        try:
+            done = subprocess.run(
+                self.command,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                timeout=self.timeout_s,
+                check=False,
+            )
+        except subprocess.TimeoutExpired:
+            what = f"did not end within {self.timeout_s:g} s"
+            return "", UserError(what, where, "run it by hand, in a debugger")
+        except OSError as error:
+            return "", UserError(f"cannot be run: {error}", where, "build it again")
+        text = done.stdout.decode(errors="replace")
+        if done.returncode == 0:
+            return text, None
+        said = " ".join(text.split())[:_LONGEST_OUTPUT] or "it printed nothing"
+        fix = "firmware/README.md says what the exit code means"
+        return text, UserError(f"ended with exit code {done.returncode}: {said}", where, fix)
 
 
 @dataclass(frozen=True)
@@ -122,7 +146,7 @@ class CmakeBuild:
         return found
 
     def _run(self, command: list[str], what: str, *, cwd: str | None = None, merged: bool = True) -> str:
-        """Run a command and return its output, which is kept in the log too."""
+        """Run a command and return its output; where it is `merged` with what goes to stderr, the log keeps it."""
         done = subprocess.run(
             command,
             cwd=cwd,
@@ -134,8 +158,9 @@ class CmakeBuild:
         )
         text = done.stdout.decode(errors="replace")
         said = text if merged else done.stderr.decode(errors="replace")
-        Path(self.log).parent.mkdir(parents=True, exist_ok=True)
-        Path(self.log).write_text(said)
+        if merged:
+            Path(self.log).parent.mkdir(parents=True, exist_ok=True)
+            Path(self.log).write_text(said)
         if done.returncode:
             raise UserError(what, self.directory, "mend what it says", _excerpt(said))
         return text

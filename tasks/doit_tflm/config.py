@@ -78,25 +78,18 @@ class Config:
         return f"{self.build_dir}/.doit-tflm.journal"
 
     def specs(self) -> list[str]:
-        """Return the models' specifications, sorted by name: scripts, and archives that have one without it."""
-        scripts = {path.name.removesuffix(".py"): path.name for path in Path(self.models_dir).glob("[!_.]*.py")}
-        archives = {
-            path.name.removesuffix(ARCHIVE): path.name for path in Path(self.models_dir).glob(f"[!_.]*{ARCHIVE}")
-        }
-        alone = {
-            model: name
-            for model, name in archives.items()
-            if model not in scripts
-            and model.removesuffix(DRY_RUN) not in scripts
-            and member_digest(f"{self.models_dir}/{name}", f"{model}.py") is not None
-        }
-        found = {**scripts, **alone}
-        return [f"{self.models_dir}/{found[model]}" for model in sorted(found)]
+        """Return the paths of the specification scripts, sorted."""
+        names = sorted(path.name for path in Path(self.models_dir).glob("[!_.]*.py"))
+        return [f"{self.models_dir}/{name}" for name in names]
 
     def spec_of(self, model: str) -> str:
-        """Return the path of a model's specification; of its script, if there is no such model."""
-        found = [spec for spec in self.specs() if model_of(spec) == model]
-        return found[0] if found else f"{self.models_dir}/{model}.py"
+        """Return the path of a model's script, also where there is none; of its archive, if that alone has it.
+
+        An archive alone is built when it is asked for by name: who removes a script wants no model of it any more.
+        """
+        script, archive = (f"{self.models_dir}/{model}{ending}" for ending in (".py", ARCHIVE))
+        alone = not Path(script).exists() and member_digest(archive, f"{model}.py") is not None
+        return archive if alone else script
 
 
 def read_config(root: str | Path = ".") -> Config:

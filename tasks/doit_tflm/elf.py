@@ -197,7 +197,7 @@ def check_array(image: Image, symbol: str, data: bytes, where: str) -> list[User
     stored = stored_array(image, symbol, data)
     if stored != data:
         what = f"{symbol} is not the .tflite: {_difference(stored or b'', data)}"
-        found.append(UserError(what, where, "build it again, and see what else writes the sources or the program"))
+        found.append(UserError(what, where, "see what the build does to the program after the compiler"))
     if len(addresses) > 1:
         places = ", ".join(f"{address:#x}" for address in addresses)
         what = f"holds {symbol} {len(addresses)} times, at {places}"

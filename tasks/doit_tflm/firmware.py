@@ -15,7 +15,8 @@ import sys
 from collections.abc import Iterator
 from dataclasses import asdict, replace
 from functools import partial
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from doit_tflm.actions import POOL, Remove, Step, named, run_aside
 from doit_tflm.config import Config, model_of, read_config
@@ -24,6 +25,9 @@ from doit_tflm.files import normalise
 from doit_tflm.firmware_settings import Target
 from doit_tflm.presets import preset_names
 from doit_tflm.tasks import SESSION
+
+if TYPE_CHECKING:
+    from doit_tflm.cmake_build import Test
 
 __all__ = ["firmware_tasks"]
 
@@ -109,17 +113,18 @@ def _test_task(target: Target, config: Config) -> dict[str, Any]:
     return {
         "basename": _TEST,
         "name": target.preset,
-        "actions": [Step(target.preset, "test", partial(_test, target, config), _test_log(target))],
+        "actions": [Step(target.preset, "test", partial(_test, target, config), _logs(target)[0])],
         # The archives are compared too.
         "task_dep": [f"{_BUILD}:{target.preset}", *(f"archive:{model}" for model in target.models)],
         "uptodate": [False],
-        "clean": [Remove((_test_log(target),), ())],
+        "clean": [Remove(_logs(target), ())],
         "doc": f"run the programs, and read the models back out of them: {target.preset}",
     }
 
 
-def _test_log(target: Target) -> str:
-    return f"{target.directory}.test.log"
+def _logs(target: Target) -> tuple[str, str]:
+    """Return where the output of a preset's tests goes, and that of the worker."""
+    return f"{target.directory}.test.log", f"{target.directory}.check.log"
 
 
 def _is_named(target: Target) -> bool:
@@ -163,12 +168,47 @@ def _build(target: Target, *, alone: bool) -> dict[str, Any]:
 
 def _test(target: Target, config: Config) -> dict[str, Any]:
     """Test a preset's programs, and return what is to be shown of it."""
-    from doit_tflm.firmware_build import array_name
-
     skipped = _skipped(target, "test", to_run=True)
     if skipped:
         return {"skipped": skipped}
-    models = {
+    from doit_tflm.cmake_build import CmakeBuild
+
+    cmake = CmakeBuild(target.directory, target.log)
+    names, failures = _run_tests(target, cmake.tests())
+    arguments = {"preset": target.preset, "programs": cmake.programs(), "models": _facts(target, config)}
+    done = run_aside("doit_tflm.firmware_check:check", arguments, _logs(target)[1])
+    failures += done.pop("failures")
+    if failures:
+        what = "1 check fails" if len(failures) == 1 else f"{len(failures)} checks fail"
+        raise UserError(what, target.preset, detail="\n".join(f"    {failure}" for failure in failures))
+    passed = "1 test" if len(names) == 1 else f"{len(names)} tests"
+    without = "no programs run the models: give TFLM_INCLUDE_DIRS and TFLM_LIBRARIES, as firmware/README.md tells"
+    return {
+        "why": "asked for",
+        "says": [f"{passed} passed: {', '.join(names)}", *done["says"]],
+        "notes": [*done["notes"], *([] if target.has_tflm else [without])],
+    }
+
+
+def _run_tests(target: Target, tests: list[Test]) -> tuple[list[str], list[str]]:
+    """Run the tests of the CMake project into the log; return their names, and what went wrong."""
+    failures, printed = [], []
+    for test in tests:
+        where = f"{target.preset}: {test.name}"
+        text, failure = test.run(where)
+        printed.append(f"{where}\n{text}\n")
+        failures += [str(failure)] if failure else []
+    if not tests:
+        failures = [str(UserError("there are no tests", target.directory, "use add_test in its CMakeLists.txt"))]
+    Path(_logs(target)[0]).write_text("".join(printed))
+    return [test.name for test in tests], failures
+
+
+def _facts(target: Target, config: Config) -> dict[str, dict[str, str]]:
+    """Return what the check is told of each model."""
+    from doit_tflm.firmware_build import array_name
+
+    return {
         model: {
             "array": array_name(target, model),
             "tflite": f"{target.build_dir}/{model}/{model}.tflite",
@@ -177,10 +217,6 @@ def _test(target: Target, config: Config) -> dict[str, Any]:
         }
         for model in target.models
     }
-    arguments = {"preset": target.preset, "directory": target.directory, "models": models, "log": target.log}
-    done = run_aside("doit_tflm.firmware_check:check", arguments, _test_log(target))
-    without = "no programs run the models: give TFLM_INCLUDE_DIRS and TFLM_LIBRARIES, as firmware/README.md tells"
-    return {**done, "why": "asked for", "notes": [*done["notes"], *([] if target.has_tflm else [without])]}
 
 
 def _show(targets: list[Target]) -> dict[str, Any]:

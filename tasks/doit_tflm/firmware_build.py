@@ -14,7 +14,7 @@ from doit_tflm.c_text import c_identifier, file_stem, macro_prefix
 from doit_tflm.cmake_build import CmakeBuild
 from doit_tflm.elf import read_image
 from doit_tflm.errors import UserError
-from doit_tflm.files import digest_bytes, write_if_changed
+from doit_tflm.files import digest_bytes, digest_file, write_if_changed
 from doit_tflm.firmware_settings import Target, tflm_options, with_environment
 from doit_tflm.header import default_array_name
 from doit_tflm.presets import FILE, Preset, install, missing, needed_tools, read_presets
@@ -73,6 +73,7 @@ def build(target: Target, *, alone: bool, keep_open: tuple[int, ...] = ()) -> di
     found = sorted(f"{tool}: {shutil.which(tool)}" for any_of in tools for tool in any_of)
     presets = digest_bytes(Path(target.settings.directory, FILE).read_bytes())
     cmake.configure(target.settings.directory, options, [presets, *found])
+    _remove_changed(target, cmake.programs())
     cmake.build()
     return _sizes_of(target, cmake.programs())
 
@@ -95,6 +96,14 @@ def _check_sources(target: Target) -> None:
             raise UserError(f"the sources of {model} are not there", str(path), fix)
 
 
+def _remove_changed(target: Target, programs: Mapping[str, str]) -> None:
+    """Remove the programs that another hand has changed since they were linked, so that they are linked again."""
+    for name, digest in read_facet(target.record).get("programs", {}).items():
+        path = programs.get(name)
+        if path and Path(path).is_file() and digest_file(path) != digest:
+            Path(path).unlink()
+
+
 def _sizes_of(target: Target, programs: Mapping[str, str]) -> dict[str, Any]:
     """Measure the programs that are not those of the record, and write it anew if there are any."""
     contents = {name: Path(path).read_bytes() for name, path in programs.items()}
@@ -102,15 +111,15 @@ def _sizes_of(target: Target, programs: Mapping[str, str]) -> dict[str, Any]:
     stored = read_facet(target.record)
     known = stored.get("programs", {})
     linked = [name for name, digest in digests.items() if known.get(name) != digest]
-    if not linked and known.keys() == digests.keys():
-        return {"linked": [], "sizes": stored["sizes"], "before": stored["before"]}
     arenas = {array_name(target, model): _arena_bytes(target, model) for model in target.models}
+    if known == digests and stored.get("arenas") == arenas:
+        return {"linked": [], "sizes": stored["sizes"], "before": stored["before"]}
     sizes = {
         name: measure(read_image(content, programs[name]), programs[name], arenas)
         for name, content in contents.items()
     }
     made = {"sizes": to_json(sizes), "before": stored.get("sizes", {})}
-    text = json.dumps({"programs": digests, **made}, indent=1, sort_keys=True) + "\n"
+    text = json.dumps({"programs": digests, "arenas": arenas, **made}, indent=1, sort_keys=True) + "\n"
     write_if_changed(target.record, text.encode())
     return {"linked": linked, **made}
 

@@ -1,118 +1,74 @@
-"""The work of ``doit firmware:test``, in the worker process: do the programs run, and do they hold the models.
+"""What the worker does for ``doit firmware:test``: are the models in the programs, and do they compute right.
 
-For each preset: its tests are run, here or in the emulator that its toolchain names; each model is read back out
-of the programs and compared with the ``.tflite``; and what was read back runs in TensorFlow Lite Micro (TFLM) on
-the golden inputs.
+Each model is read back out of the programs of a preset and compared with the ``.tflite``; and what was read back
+runs in TensorFlow Lite Micro (TFLM) on the golden inputs.
 """
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 from doit_tflm import archive, golden, tflite, tflm
-from doit_tflm.cmake_build import CmakeBuild, Test
 from doit_tflm.elf import ALIGNMENT, check_array, read_image, stored_array
 from doit_tflm.errors import UserError
 
 __all__ = ["check"]
 
-_LONGEST_OUTPUT = 400
 
-
-def check(preset: str, directory: str, models: dict[str, dict[str, str]], log: str) -> dict[str, Any]:
-    """Test the programs of a preset.
+def check(preset: str, programs: dict[str, str], models: dict[str, dict[str, str]]) -> dict[str, Any]:
+    """Check the models in the programs of a preset.
 
     Parameters
     ----------
-    preset, directory : str
-        Its name, and where it is built.
+    preset : str
+        Its name.
+    programs : dict of str to str
+        The paths of its programs, by name.
     models : dict
         For each model by name: ``array``, its array's name in C; ``tflite`` and ``golden``, the paths of the model
         and of its golden vectors; ``archive``, the path of its archive.
-    log : str
-        Where the output of CTest goes.
 
     Returns
     -------
     dict
-        ``says`` and ``notes``: lines to show.
-
-    Raises
-    ------
-    UserError
-        If anything is not as it should be: everything that is not.
+        ``failures``: everything that is not as it should be, each as text; ``says`` and ``notes``: lines to show.
     """
-    cmake = CmakeBuild(directory, log)
-    tests, programs = cmake.tests(), cmake.programs()
-    failures = [] if tests else [UserError("there are no tests", directory, "use add_test in its CMakeLists.txt")]
-    failures += [failure for test in tests for failure in _run(preset, test)]
+    failures: list[UserError] = []
     held: dict[str, dict[str, bytes]] = {model: {} for model in models}
     for program, path in programs.items():
-        image = read_image(Path(path).read_bytes(), f"{preset}: {program}")
+        where = f"{preset}: {program}"
+        image = read_image(Path(path).read_bytes(), where)
         for model, its in models.items():
             data = Path(its["tflite"]).read_bytes()
             stored = stored_array(image, its["array"], data)
             if stored is not None:
                 held[model][program] = stored
-                failures += check_array(image, its["array"], data, f"{preset}: {program}")
-    count, notes = 0, []
+                failures += check_array(image, its["array"], data, where)
+    count = 0
+    notes: list[str] = []
     for model, its in models.items():
         failures += _check_archive(model, its)
         if not held[model]:
             where = f"{preset}: {', '.join(programs) or 'no programs'}"
-            failures.append(
-                UserError(f"no program holds {model}", where, f"link it, or leave {model} out of `models`")
-            )
-        for stored in {*held[model].values()}:
+            fix = f"link it, or leave {model} out of `models` in [tool.doit-tflm.firmware]"
+            failures.append(UserError(f"no program holds {model}", where, fix))
+        for stored in sorted({*held[model].values()}):
             vectors, note, wrong = _run_in_tflm(f"{preset}: {', '.join(held[model])}", its, stored)
             count += vectors
             notes += note
             failures += wrong
-    if failures:
-        what = "1 check fails" if len(failures) == 1 else f"{len(failures)} checks fail"
-        raise UserError(what, preset, detail="\n".join(f"    {failure}" for failure in failures))
-    ran = ", ".join(test.name for test in tests)
     read = f"{_number(len(models), 'model')} read back out of {_number(len(programs), 'program')}"
-    says = [
-        f"{_number(len(tests), 'test')} passed: {ran}",
-        f"{read}: the .tflite byte for byte, once, read-only, at a multiple of {ALIGNMENT}",
-    ]
+    says = [f"{read}: the .tflite byte for byte, once, read-only, at a multiple of {ALIGNMENT}"]
     if count:
         says.append(f"TFLM ran what was read back: {_number(count, 'golden vector')}, every bit equal")
-    return {"says": says, "notes": list(dict.fromkeys(notes))}
+    return {"failures": [str(failure) for failure in failures], "says": says, "notes": list(dict.fromkeys(notes))}
 
 
 def _number(count: int, what: str) -> str:
     return f"{count} {what}" if count == 1 else f"{count} {what}s"
-
-
-def _run(preset: str, test: Test) -> list[UserError]:
-    """Run a test and return what went wrong."""
-    where = f"{preset}: {test.name}"
-    try:
-        done = subprocess.run(
-            test.command,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            timeout=test.timeout_s,
-            check=False,
-        )
-    except subprocess.TimeoutExpired:
-        return [UserError(f"did not end within {test.timeout_s:g} s", where, "run it by hand, in a debugger")]
-    except OSError as error:
-        return [UserError(f"cannot be run: {error}", where, "build it again")]
-    text = done.stdout.decode(errors="replace")
-    print(f"{where}: exit code {done.returncode}\n{text}")
-    if done.returncode == 0:
-        return []
-    said = " ".join(text.split())[:_LONGEST_OUTPUT] or "it printed nothing"
-    fix = "firmware/README.md says what the exit code means"
-    return [UserError(f"ended with exit code {done.returncode}: {said}", where, fix)]
 
 
 def _check_archive(model: str, its: dict[str, str]) -> list[UserError]:

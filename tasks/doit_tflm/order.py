@@ -7,6 +7,7 @@ import os
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from types import ModuleType
@@ -21,8 +22,10 @@ from doit_tflm.files import write_if_changed
 from doit_tflm.keras_io import find_weights
 from doit_tflm.plan import ONCE, ONCE_LOG
 from doit_tflm.project import Located, inside, locate, run_alone, run_doit
+from doit_tflm.reporter import Display
 from doit_tflm.settings import ConverterSettings
 from doit_tflm.spec import ModelSpec
+from doit_tflm.worker import Progress
 
 if TYPE_CHECKING:
     from doit_tflm.once import Wanted
@@ -177,7 +180,8 @@ def _once(order: Order, found: Located, output: Path | None, console: TextIO) ->
         log = _log(found, config)
         began = time.monotonic()
         try:
-            notes = _built(order, script, wanted, log)["notes"]
+            with _shown(found.name, console) as progress:
+                notes = _built(order, script, wanted, log, progress)["notes"]
         except UserError as error:
             detail = "\n".join(filter(None, [error.detail.rstrip(), f"log: {log}"]))
             raise UserError(error.what, error.where, error.fix, detail) from error
@@ -187,11 +191,25 @@ def _once(order: Order, found: Located, output: Path | None, console: TextIO) ->
     return Quantized(target, 0, (found.root / log,))
 
 
-def _built(order: Order, script: str, wanted: Wanted, log: str) -> dict[str, Any]:
+@contextmanager
+def _shown(name: str, console: TextIO) -> Iterator[Progress]:
+    """Show the progress of the block, where that is a terminal and takes long."""
+    if not console.isatty():
+        yield lambda *_: None
+        return
+    display = Display()
+    try:
+        yield lambda *far: display.update(name, name, *far)
+    finally:
+        display.close()
+
+
+def _built(order: Order, script: str, wanted: Wanted, log: str, progress: Progress) -> dict[str, Any]:
     """Build in the worker process; in this one, where it holds what is used."""
     if not isinstance(order.model, ModelSpec) and order.keras_model is None and not _holds_code(wanted.settings):
         try:
-            return run_aside("doit_tflm.once:quantize_script", {"script": script, "wanted": asdict(wanted)}, log)
+            arguments = {"script": script, "wanted": asdict(wanted)}
+            return run_aside("doit_tflm.once:quantize_script", arguments, log, progress)
         finally:
             close_workers()
     from doit_tflm.once import quantize_once

@@ -101,8 +101,10 @@ def locate(model: str | Path) -> Located:
 def _named(root: Path, name: str) -> str:
     """Return the project's model of a name, or of ``NAME-test``; empty if there is none."""
     with inside(root):
-        known = [model_of(spec) for spec in read_config().specs()]
-    return next((one for one in (name, name.removesuffix(DRY_RUN)) if one in known), "")
+        config = read_config()
+        known = [model_of(spec) for spec in config.specs()]
+        found = next((one for one in (name, name.removesuffix(DRY_RUN)) if one in known), "")
+        return found or (name if config.spec_of(name).endswith(ARCHIVE) else "")
 
 
 def _in_project(root: Path, name: str) -> Located:
@@ -121,7 +123,7 @@ def _in_project(root: Path, name: str) -> Located:
 
 
 def model_names(root: Path, wanted: Sequence[str] = ()) -> list[str]:
-    """Return the wanted models of a project, without repetitions; all of them if none are named.
+    """Return the wanted models of a project, without repetitions; all that have a script if none are named.
 
     Raises
     ------
@@ -129,9 +131,11 @@ def model_names(root: Path, wanted: Sequence[str] = ()) -> list[str]:
         If one is not there.
     """
     with inside(root):
-        known = [model_of(spec) for spec in read_config().specs()]
+        config = read_config()
+        known = [model_of(spec) for spec in config.specs()]
+        alone = [name for name in wanted if config.spec_of(name).endswith(ARCHIVE)]
     for name in wanted:
-        if name not in known:
+        if name not in (*known, *alone):
             raise UserError(f"there is no model {name!r}", str(root), f"there are {', '.join(known) or 'none'}")
     return list(dict.fromkeys(wanted)) or known
 

@@ -16,7 +16,7 @@ from doit_tflm.actions import Stage, name_tasks, on_progress
 from doit_tflm.engine import StageCheck
 from doit_tflm.step_reporter import Steps, step_of, unmet
 
-__all__ = ["Reporter", "check_of", "why"]
+__all__ = ["Display", "Reporter", "check_of", "why"]
 
 _SLOW_S = 2.0
 """A stage that takes longer shows its progress."""
@@ -40,7 +40,7 @@ class Reporter(ConsoleReporter):  # type: ignore[misc]  # doit has no types
         self._models: set[str] = set()
         self._notes: set[str] = set()
         self._evaluates = False
-        self._display: _Display | None = None
+        self._display: Display | None = None
         self._steps = Steps(self.write)
         self.failures: list[dict[str, Any]]
 
@@ -64,8 +64,8 @@ class Reporter(ConsoleReporter):  # type: ignore[misc]  # doit has no types
             return
         self._began[task.name] = time.monotonic()
         if self._display is None and self.outstream.isatty():
-            self._display = _Display()
-            on_progress(self._display.update)
+            display = self._display = Display()
+            on_progress(lambda stage, *far: display.update(stage.task, stage.model, *far))
 
     def skip_uptodate(self, task: Any) -> None:
         """Count a stage that had nothing to do."""
@@ -120,7 +120,7 @@ class Reporter(ConsoleReporter):  # type: ignore[misc]  # doit has no types
 
     def _line(self, stage: Stage, text: str) -> None:
         if self._display is not None:
-            self._display.finish(stage)
+            self._display.finish(stage.task)
         self.write(f"{stage.model}: {text}\n")
 
     def complete_run(self) -> None:
@@ -145,8 +145,8 @@ def why(check: StageCheck) -> str:
     return text.replace(str(Path(check.stage.log).parent) + "/", "")
 
 
-class _Display:
-    """Progress bars on a terminal, for stages that take long."""
+class Display:
+    """Progress bars on a terminal, for what takes long."""
 
     def __init__(self) -> None:
         from rich.console import Console
@@ -164,24 +164,22 @@ class _Display:
         self._since: dict[str, float] = {}
         self._lock = threading.Lock()
 
-    def update(self, stage: Stage, text: str, done: int, total: int) -> None:
-        """Show how far a stage is, once it is known to be slow."""
+    def update(self, key: str, label: str, text: str, done: int, total: int) -> None:
+        """Show how far something is, once it is known to be slow."""
         with self._lock:
-            since = self._since.setdefault(stage.task, time.monotonic())
+            since = self._since.setdefault(key, time.monotonic())
             if time.monotonic() - since < _SLOW_S:
                 return
-            if stage.task not in self._ids:
+            if key not in self._ids:
                 self._bars.start()
-                self._ids[stage.task] = self._bars.add_task(stage.model, total=total or None)
-            self._bars.update(
-                self._ids[stage.task], description=f"{stage.model}: {text}", completed=done, total=total or None
-            )
+                self._ids[key] = self._bars.add_task(label, total=total or None)
+            self._bars.update(self._ids[key], description=f"{label}: {text}", completed=done, total=total or None)
 
-    def finish(self, stage: Stage) -> None:
-        """Take a stage's bar away."""
+    def finish(self, key: str) -> None:
+        """Take a bar away."""
         with self._lock:
-            self._since.pop(stage.task, None)
-            bar = self._ids.pop(stage.task, None)
+            self._since.pop(key, None)
+            bar = self._ids.pop(key, None)
             if bar is not None:
                 self._bars.remove_task(bar)
             if not self._ids:

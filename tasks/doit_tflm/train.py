@@ -223,7 +223,7 @@ def _fitted(running: Script, asked: Asked, work: Path, facet: dict[str, Any]) ->
             callbacks=keeper.callbacks(),
             verbose=2,
         )
-    fitted = _Fitted(model, keeper.progress, keeper.progress.epochs, notes=notes)
+    fitted = _Fitted(model, keeper.progress, _restored(every) or keeper.progress.epochs, notes=notes)
     if "checkpoint" in named:
         _take_best(fitted, work)
     return fitted
@@ -301,6 +301,16 @@ def _begin(keeper: Keeper, asked: Asked, work: Path, facet: dict[str, Any]) -> l
         shutil.rmtree(work / "weights", ignore_errors=True)
     work.mkdir(parents=True, exist_ok=True)
     return ["there is nothing to resume from: trained from the beginning"] if asked.resume else []
+
+
+def _restored(every: list[Any]) -> int:
+    """Return the epoch whose weights an EarlyStopping has given back to the model; 0 if none has."""
+    for one in every:
+        keeps = getattr(one, "restore_best_weights", False) and one.best_weights is not None
+        # Keras 2 gives them back only when it stops.
+        if keeps and (one.stopped_epoch > 0 or not type(one).__module__.startswith("tf_keras")):
+            return int(one.best_epoch) + 1
+    return 0
 
 
 def _take_best(fitted: _Fitted, work: Path) -> None:

@@ -149,6 +149,25 @@ def test_sizes_whose_writing_was_killed_are_measured_again(host: Project) -> Non
     assert sizes(host) == first
 
 
+def test_a_program_that_another_hand_has_changed_is_linked_again(host: Project) -> None:
+    run_doit(host, "firmware")
+    program = host.path("build/firmware/host/selfcheck_kws")
+    linked = program.read_bytes()
+    program.write_bytes(linked.replace(b"a test model", b"a test mdoel"))
+    run_doit(host, "firmware")
+    assert program.read_bytes() == linked
+
+
+def test_an_arena_that_is_another_is_shown_though_no_program_changed(host: Project) -> None:
+    run_doit(host, "firmware")
+    first = json.loads(sizes(host))
+    other = json.loads(sizes(host))
+    other["arenas"]["g_kws_model_data"] = other["sizes"]["selfcheck_kws"]["arena"] = 1
+    host.write("build/firmware/host.sizes.json", json.dumps(other))
+    assert run_doit(host, "firmware").out == up_to_date("host")
+    assert json.loads(sizes(host))["sizes"] == first["sizes"]
+
+
 def test_a_build_directory_that_was_configured_by_hand_is_configured_again(host: Project) -> None:
     run_doit(host, "firmware")
     cache = host.path("build/firmware/host/CMakeCache.txt")
