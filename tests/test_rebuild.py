@@ -796,7 +796,7 @@ def test_a_script_that_is_edited_between_spec_and_sample_is_sampled_again(
     project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(project.root)
-    stages.specify(SCRIPT, "build/kws")
+    stages.specify(SCRIPT, "build/kws", "", SCRIPT)
     assert SCRIPT not in stages.sample(SCRIPT, "build/kws")["inputs"]
     project.edit(SCRIPT, "SCALE = 1.0", "SCALE = 7.0")
     found = stages.sample(SCRIPT, "build/kws")

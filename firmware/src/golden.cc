@@ -14,6 +14,11 @@
 #include "model_runner.h"
 #include "model_values.h"
 
+#if defined(__GNUC__)
+/* The library has this function if its Makefile's target was cortex_m_generic: its messages come by this only. */
+extern "C" void RegisterDebugLogCallback(void (*write)(const char *text)) __attribute__((weak));
+#endif
+
 namespace {
 
 using model_runner::Status;
@@ -158,6 +163,11 @@ int main()
 {
     MODEL_RESOLVER resolver;
 
+#if defined(__GNUC__)
+    if (RegisterDebugLogCallback != nullptr) {
+        RegisterDebugLogCallback(console_text);
+    }
+#endif
     if (MODEL_REGISTER_OPS(resolver) != kTfLiteOk) {
         console_text("FAIL " MODEL(NAME) ": an operator cannot be registered\n");
         return kNotRun;

@@ -94,6 +94,7 @@ class CmakeBuild:
         UserError
             If CMake fails.
         """
+        Path(self.log).unlink(missing_ok=True)
         record, cache = (Path(self.directory, name) for name in ("doit-tflm.json", "CMakeCache.txt"))
 
         def wanted() -> bytes:
@@ -160,15 +161,21 @@ class CmakeBuild:
         said = text if merged else done.stderr.decode(errors="replace")
         if merged:
             Path(self.log).parent.mkdir(parents=True, exist_ok=True)
-            Path(self.log).write_text(said)
+            with open(self.log, "a", encoding="utf-8") as stream:
+                stream.write(said)
         if done.returncode:
             raise UserError(what, self.directory, "mend what it says", _excerpt(said))
         return text
 
 
+def _is_command(line: str) -> bool:
+    """Tell whether Ninja shows in a line which command failed: long, and of no use before the log is read."""
+    return line.startswith(": && ") or (line.startswith("/") and " -o " in line)
+
+
 def _excerpt(text: str) -> str:
     """Return what a person should read of a failed command's output: from its first error on."""
-    lines = [line for line in text.splitlines() if line.strip()]
+    lines = [line for line in text.splitlines() if line.strip() and not _is_command(line)]
     first = next(
         (at for at, line in enumerate(lines) if "error" in line.lower() or line.startswith("FAILED")), None
     )

@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 __all__ = ["firmware_tasks"]
 
 _BUILD, _TEST, _SIZES = "firmware", "firmware:test", "firmware:sizes"
+_WITHOUT_TFLM = (
+    "no programs run the models: give TFLM_INCLUDE_DIRS and TFLM_LIBRARIES, as firmware/README.md tells"
+)
 
 
 def firmware_tasks(directory: str | None = None) -> Iterator[dict[str, Any]]:
@@ -163,7 +166,11 @@ def _build(target: Target, *, alone: bool) -> dict[str, Any]:
     if not linked:
         return {}
     why = f"{linked[0]} linked" if len(linked) == 1 else f"{len(linked)} of {len(done['sizes'])} programs linked"
-    return {"why": why, "sizes": {target.preset: [done["sizes"], done["before"]]}}
+    return {
+        "why": why,
+        "sizes": {target.preset: [done["sizes"], done["before"]]},
+        "notes": [] if target.has_tflm else [_WITHOUT_TFLM],
+    }
 
 
 def _test(target: Target, config: Config) -> dict[str, Any]:
@@ -182,11 +189,10 @@ def _test(target: Target, config: Config) -> dict[str, Any]:
         what = "1 check fails" if len(failures) == 1 else f"{len(failures)} checks fail"
         raise UserError(what, target.preset, detail="\n".join(f"    {failure}" for failure in failures))
     passed = "1 test" if len(names) == 1 else f"{len(names)} tests"
-    without = "no programs run the models: give TFLM_INCLUDE_DIRS and TFLM_LIBRARIES, as firmware/README.md tells"
     return {
         "why": "asked for",
         "says": [f"{passed} passed: {', '.join(names)}", *done["says"]],
-        "notes": [*done["notes"], *([] if target.has_tflm else [without])],
+        "notes": [*done["notes"], *([] if target.has_tflm else [_WITHOUT_TFLM])],
     }
 
 

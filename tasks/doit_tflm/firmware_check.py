@@ -63,7 +63,9 @@ def check(preset: str, programs: dict[str, str], models: dict[str, dict[str, str
     read = f"{_number(len(models), 'model')} read back out of {_number(len(programs), 'program')}"
     says = [f"{read}: the .tflite byte for byte, once, read-only, at a multiple of {ALIGNMENT}"]
     if count:
-        says.append(f"TFLM ran what was read back: {_number(count, 'golden vector')}, every bit equal")
+        says.append(
+            f"TFLM on this machine ran what was read back: {_number(count, 'golden vector')}, every bit equal"
+        )
     return {"failures": [str(failure) for failure in failures], "says": says, "notes": list(dict.fromkeys(notes))}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -12,6 +13,9 @@ from doit_tflm.actions import Step
 
 __all__ = ["Steps", "step_of", "unmet"]
 
+_TICK_NS = 10_000_000
+"""A file system's clock may go so much behind."""
+
 
 def step_of(task: Any) -> Step | None:
     """Return the step that a task does."""
@@ -21,6 +25,14 @@ def step_of(task: Any) -> Step | None:
 def unmet(fail: BaseFail) -> str:
     """Return why a task was not run, as one line."""
     return str(fail.message).strip().replace("\n", " ")
+
+
+def written_since(path: str, began_ns: int) -> bool:
+    """Tell whether a file is there, and was written since, as far as the clock of the file system tells."""
+    try:
+        return os.stat(path).st_mtime_ns > began_ns - _TICK_NS
+    except FileNotFoundError:
+        return False
 
 
 class Steps:
@@ -36,6 +48,7 @@ class Steps:
         self._write = write
         self._order: list[str] = []
         self._began: dict[str, float] = {}
+        self._began_ns: dict[str, int] = {}
         self._idle: list[str] = []
         self._notes: dict[str, None] = {}
         self._sizes: dict[str, Any] = {}
@@ -47,6 +60,7 @@ class Steps:
     def begin(self, task: Any) -> None:
         """Start the clock of a step."""
         self._began[task.name] = time.monotonic()
+        self._began_ns[task.name] = time.time_ns()
 
     def end(self, task: Any, step: Step) -> None:
         """Write what a step did; nothing where there was nothing to do, which is told at the end."""
@@ -68,7 +82,9 @@ class Steps:
         if task.name not in self._began:
             self._write(f"{step.subject}: {step.verb} not run: {unmet(fail)}\n")
             return
-        log = f"  log: {step.log}\n" if step.log else ""
+        # What failed before anything was run has left an earlier run's log.
+        told = step.log and written_since(step.log, self._began_ns[task.name])
+        log = f"  log: {step.log}\n" if told else ""
         self._write(f"{step.subject}: {step.verb} failed\n  {fail.message}\n{log}")
 
     def close(self) -> None:
