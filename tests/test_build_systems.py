@@ -20,7 +20,7 @@ MAIN = """\
 
 int main(void)
 {
-    return g_kws_model_data_size != KWS_MODEL_DATA_LEN;
+    return g_kws_model_data_size != KWS_MODEL_DATA_LEN || (size_t)g_kws_model_data % KWS_MODEL_ALIGNMENT != 0;
 }
 """
 
@@ -137,6 +137,13 @@ def test_a_recipe_builds_a_program_with_the_current_model(firmware: Firmware) ->
     assert "kws: embed" in firmware.build()
     data = firmware.project.path("build/kws/kws.tflite").read_bytes()
     assert data in firmware.project.path(firmware.program).read_bytes()
+
+
+@pytest.mark.parametrize("firmware", SYSTEMS, indirect=True)
+def test_a_recipe_compiles_the_array_again_when_only_its_header_changed(firmware: Firmware) -> None:
+    firmware.project.edit("models/kws.py", "epochs = 3\n", "epochs = 3\nmy_model.header.alignment = 4096\n")
+    firmware.build()
+    assert subprocess.run([firmware.project.path(firmware.program)], check=False).returncode == 0
 
 
 @pytest.mark.parametrize("firmware", INCREMENTAL, indirect=True)

@@ -14,6 +14,7 @@ import pytest
 
 from cmake_project import FIND, GENERATORS, MODULE_DIR, CMakeProject
 from conftest import Project
+from doit_tflm import c_text
 
 MODELS = ["kws", "vww"]
 EITHER = pytest.mark.parametrize("generator", GENERATORS)
@@ -274,6 +275,11 @@ def test_ninja_multi_config_builds_too(make_firmware: Callable[..., CMakeProject
     ("how", "options", "message"),
     [
         ({"add": "tflm_add_models(TARGET nothing MODELS kws)"}, [], 'TARGET is "nothing", but must be a target'),
+        (
+            {"add": "tflm_add_models(TARGET app MODELS kws)\ntflm_add_models(TARGET app MODELS vww)"},
+            [],
+            "app has the models kws: name all of them in one call",
+        ),
         ({"add": "tflm_add_models(TARGET app)"}, [], "name the models: MODELS sine kws"),
         (
             {"add": "tflm_add_models(TARGET app MODELS kws FORM zip)"},
@@ -336,6 +342,17 @@ def test_the_module_is_found_as_a_package_and_as_a_module(
     firmware = make_firmware("Ninja", find=find)
     assert firmware.configure().returncode == 0
     assert firmware.build().code == 0
+
+
+def test_cmake_names_the_files_of_a_model_as_python_does(tmp_path: Path) -> None:
+    names = [*sorted(c_text._RESERVED), "kws", "2-layer.net", "_x_", "-", "0", "OFF", "int-8"]
+    names += ["Größe", "两行", "é", "ä" * 50, "a" * 90, "x" * 70 + "-" + "y" * 20]
+    calls = "".join(f'_doit_tflm_identifier("{name}" found)\nmessage("${{found}}")\n' for name in names)
+    (tmp_path / "names.cmake").write_text(f'include("{MODULE_DIR}/doit_tflm.cmake")\n{calls}')
+    done = subprocess.run(
+        ["cmake", "-P", tmp_path / "names.cmake"], capture_output=True, text=True, check=True, encoding="utf-8"
+    )
+    assert done.stderr.splitlines() == [c_text.c_identifier(name) for name in names]
 
 
 # Without Python

@@ -512,7 +512,26 @@ def test_a_stage_by_hand_says_what_is_missing(project: Project) -> None:
     assert run.code == 1
     assert run.err == "error: build/kws/parameters.json: is missing; run the stages before this one\n"
     assert "there is no stage 'embedd'; use spec, " in ours(project, "stage", "embedd", "kws").err
-    assert "models/kwz.py" in ours(project, "stage", "spec", "kwz").err
+    assert "there is no model 'kwz'; there are kws" in ours(project, "stage", "spec", "kwz").err
+
+
+def test_a_stage_can_be_run_from_below_the_project(project: Project) -> None:
+    below = Project(project.path("models"))
+    run = ours(below, "stage", "spec", "kws")
+    assert run.code == 0, run.err
+    assert project.path("build/kws/graph.json").exists()
+    assert not below.path("build").exists()
+
+
+@pytest.mark.parametrize("model", ["kws", SCRIPT, WEIGHTS, "build/kws/kws.tflite"])
+def test_summarize_shows_what_a_model_holds_as_text_or_json(built: Project, model: str) -> None:
+    text = ours(built, "summarize", model, "--no-measure")
+    assert text.out.startswith("kws\na test model\n"), text.err
+    shown = json.loads(ours(built, "summarize", model, "--no-measure", "--json").out)
+    assert (shown["name"], shown["description"], shown["measured"]) == ("kws", "a test model", None)
+    measured = json.loads(ours(built, "summarize", model, "--json").out)
+    assert measured["measured"] or "not installed" in measured["arena_note"]
+    assert "there is no model 'kwz'" in ours(built, "summarize", "kwz").err
 
 
 # The Python API.

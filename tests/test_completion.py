@@ -227,7 +227,7 @@ def offered(where: Path, *words: str) -> list[str]:
 
 def test_commands_models_and_stages_are_offered(models: Project) -> None:
     assert {"init", "quantize", "summarize", "export"} <= set(offered(models.root, ""))
-    for command in ("quantize", "summarize"):
+    for command in ("quantize", "summarize", "train", "update-params"):
         assert offered(models.root, command, "") == ["kws", "kws_small", "vww"]
     assert offered(models.root, "quantize", "kws_") == ["kws_small"]
     assert offered(models.root, "stage", "cal") == ["calibrate"]

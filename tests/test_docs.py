@@ -322,7 +322,10 @@ def test_the_guides_name_every_attribute_setting_and_default() -> None:
     text = (ROOT / "docs/project.md").read_text()
     settings_of_firmware = vars(Firmware()).items()
     values = {name: value for name, value in vars(Config()).items() if name != "firmware"}
-    values |= {f"firmware.{name}": list(value) if value == () else value for name, value in settings_of_firmware}
+    values |= {
+        f"firmware.{name}": list(value) if isinstance(value, tuple) else value
+        for name, value in settings_of_firmware
+    }
     for name, value in values.items():
         assert f"| `{name}` | `{value}` |" in text, name
     assert read_config(ROOT) == Config(), "pyproject.toml writes the defaults out"

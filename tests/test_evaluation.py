@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from conftest import SPEC, Project
-from doit_tflm import archive
+from doit_tflm import UserError, archive, evaluate_model
 
 pytestmark = pytest.mark.slow  # LiteRT is a part of TensorFlow
 
@@ -199,3 +199,18 @@ def test_a_dataset_of_tensorflow_is_evaluated_whole(of: Callable[[str], Project]
     first = json.loads(project.path("build/kws/accuracy.json").read_text())
     evaluated(arrays)
     assert first == json.loads(arrays.path("build/kws/accuracy.json").read_text())
+
+
+def test_evaluate_model_returns_what_the_archive_holds(
+    of: Callable[[str], Project], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project = of(CLASSIFIER)
+    monkeypatch.chdir(project.root)
+    found = evaluate_model("kws")
+    for kind, folder in (("float", "h5"), ("int8", "tflite")):
+        held = archive.read_member(project.path(ARCHIVE), f"eval/{folder}/eval-results.json")
+        assert found[kind] == json.loads(held or b"")
+    with pytest.raises(UserError, match="name the model, kws"):
+        evaluate_model("kws-test")
+    with pytest.raises(UserError, match="there is no model 'vww'"):
+        evaluate_model("vww")

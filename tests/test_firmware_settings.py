@@ -45,6 +45,7 @@ def test_each_setting_is_read(tmp_path: Path) -> None:
         ("zzz = 1", "has no setting 'zzz'; use directory, presets, models, tflm_include_dirs"),
         ('presets = "host"', "presets is 'host'; write a list of texts: presets = "),
         ("models = [1]", r"models is \[1\]; write a list of texts"),
+        ('presets = ["host", "m3", "host"]', "presets names 'host' twice; name it once"),
         ("directory = 1", "directory is 1; give a path"),
         ('directory = ""', "directory is ''; give a path"),
     ],
@@ -76,12 +77,20 @@ def test_the_placeholder_stands_for_the_preset(tflm: Firmware, tmp_path: Path) -
     assert tflm_options(tflm, "cortex-m3", alone=False) == [
         f"-DTFLM_INCLUDE_DIRS={tmp_path}/tflm",
         f"-DTFLM_LIBRARIES={tmp_path}/cortex-m3.a",
+        "-DTFLM_DEFINITIONS=TF_LITE_STATIC_MEMORY",
     ]
 
 
 def test_definitions_are_passed_on(tflm: Firmware) -> None:
     settings = Firmware(**{**vars(tflm), "tflm_definitions": ("A", "B")})
     assert tflm_options(settings, "host", alone=True)[-1] == "-DTFLM_DEFINITIONS=A;B"
+
+
+def test_a_library_that_was_built_without_definitions_can_be_named(tflm: Firmware, tmp_path: Path) -> None:
+    settings = configured(tmp_path, "tflm_definitions = []")
+    assert settings.tflm_definitions == ()
+    settings = Firmware(**{**vars(tflm), "tflm_definitions": settings.tflm_definitions})
+    assert tflm_options(settings, "host", alone=True)[-1] == "-DTFLM_DEFINITIONS="
 
 
 @pytest.mark.parametrize(

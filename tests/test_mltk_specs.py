@@ -468,27 +468,30 @@ def test_a_file_of_samples_takes_the_place_of_the_data_and_is_an_input(kws: Proj
 
 
 def test_a_file_of_samples_can_be_named_for_one_build(kws: Project) -> None:
-    save_samples(kws, 1.0)
-    code = (
-        "import sys, dataclasses\n"
-        "from doit_tflm.config import read_config\n"
-        "from doit_tflm.project import run_doit\n"
-        "config = dataclasses.replace(read_config(), samples={'kws': 'data/kws.npz'})\n"
-        "sys.exit(run_doit(config, ['kws'], sys.stdout))\n"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        cwd=kws.root,
-        env=kws.environment(),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert samples.read(kws.path("build/kws/samples.npz")).source == "file"
-    again = kws.build()
-    assert "samples is now those of the specification" in again.why("spec")
-    assert samples.read(kws.path("build/kws/samples.npz")).source == "generate"
+    save_samples(kws, 3.0)
+    before = kws.outputs()
+    plain = quantize(kws, "kws", "--output", "plain.tflite")
+    assert "kws: quantize" not in plain.out
+    assert "kws: quantize   (samples kws.npz)" in quantize(kws, "kws", "--samples", "data/kws.npz").out
+    once = kws.path("build/kws/once.tflite").read_bytes()
+    assert once != kws.path("plain.tflite").read_bytes()
+    assert {name: content for name, content in kws.outputs().items() if "once" not in name} == before
+    # As if the project named it.
+    kws.write("pyproject.toml", kws.path("pyproject.toml").read_text() + TABLE)
+    kws.build()
+    assert kws.path("build/kws/kws.tflite").read_bytes() == once
+
+
+def test_the_projects_file_of_samples_counts_for_what_is_built_beside_and_for_dry_runs(kws: Project) -> None:
+    save_samples(kws, 3.0)
+    kws.write("pyproject.toml", kws.path("pyproject.toml").read_text() + TABLE)
+    kws.build()
+    kws.path("same.h5").write_bytes(archive.read_member(kws.path("models/kws.mltk.zip"), "kws.keras") or b"")
+    quantize(kws, "kws", "--weights", "same.h5", "--output", "same.tflite")
+    assert kws.path("same.tflite").read_bytes() == kws.path("build/kws/kws.tflite").read_bytes()
+    archive.update_members(kws.path("models/kws-test.mltk.zip"), {"kws-test.keras": b"of a dry run"})
+    quantize(kws, "kws-test")
+    assert samples.read(kws.path("build/kws-test/samples.npz")).source == "file"
 
 
 @pytest.mark.parametrize(
@@ -526,10 +529,10 @@ def test_samples_by_name_and_by_position_are_one_where_there_is_one_input(tmp_pa
 # Archives
 
 
-def quantize(project: Project, model: str = "models/kws.mltk.zip", code: int = 0) -> Run:
+def quantize(project: Project, model: str = "models/kws.mltk.zip", *options: str, code: int = 0) -> Run:
     """Run ``doit-tflm quantize``."""
     done = subprocess.run(
-        [sys.executable, "-m", "doit_tflm", "quantize", model],
+        [sys.executable, "-m", "doit_tflm", "quantize", model, *options],
         cwd=project.root,
         env=project.environment(),
         capture_output=True,

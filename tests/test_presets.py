@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from doit_tflm.errors import UserError
-from doit_tflm.presets import Preset, install, missing, needed_tools, preset_names, read_presets
+from doit_tflm.presets import Preset, install, missing, needed_tools, preset_files, preset_names, read_presets
 
 FIRMWARE = Path(__file__).parent.parent / "firmware"
 
@@ -44,6 +44,47 @@ def test_a_toolchain_may_be_written_as_a_typed_variable_with_macros(tmp_path: Pa
     variables = {"CMAKE_TOOLCHAIN_FILE": {"type": "FILEPATH", "value": "${sourceDir}/${presetName}.cmake"}}
     directory = written(tmp_path, {"name": "m4", "cacheVariables": variables})
     assert read_presets(directory)["m4"].toolchain == f"{tmp_path}/m4.cmake"
+
+
+def test_presets_of_files_that_are_included_count(tmp_path: Path) -> None:
+    base = {"name": "base", "hidden": True, "generator": "Ninja"}
+    (tmp_path / "more").mkdir()
+    (tmp_path / "more/b.json").write_text(json.dumps({"version": 4, "configurePresets": [base]}))
+    included = {"version": 4, "include": ["b.json"], "configurePresets": [{"name": "m3", "inherits": "base"}]}
+    (tmp_path / "more/a.json").write_text(json.dumps(included))
+    own = {"include": ["more/a.json", "more/b.json"], "configurePresets": [{"name": "m4", "inherits": "m3"}]}
+    (tmp_path / "CMakePresets.json").write_text(json.dumps({"version": 4, **own}))
+    assert {name: one.generator for name, one in read_presets(str(tmp_path)).items()} == {
+        "m3": "Ninja",
+        "m4": "Ninja",
+    }
+    assert [path.name for path in preset_files(str(tmp_path))] == ["b.json", "a.json", "CMakePresets.json"]
+    (tmp_path / "more/b.json").unlink()
+    with pytest.raises(UserError, match=r"b\.json: is not there; correct `include` in .*a\.json"):
+        read_presets(str(tmp_path))
+
+
+def test_a_toolchain_may_be_named_by_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SDK", "/opt/sdk")
+    (tmp_path / "app").mkdir()
+    directory = written(
+        tmp_path / "app",
+        {"name": "a", "toolchainFile": "$env{SDK}/a.cmake"},
+        {"name": "b", "toolchainFile": "$penv{SDK}/b.cmake"},
+        {"name": "c", "toolchainFile": "${sourceParentDir}/${sourceDirName}.cmake"},
+    )
+    assert [one.toolchain for one in read_presets(directory).values()] == [
+        "/opt/sdk/a.cmake",
+        "/opt/sdk/b.cmake",
+        f"{tmp_path}/app.cmake",
+    ]
+
+
+def test_compilers_that_a_toolchain_file_makes_up_are_not_looked_for(tmp_path: Path) -> None:
+    lines = "# set(CMAKE_C_COMPILER old-gcc)\nset(CMAKE_C_COMPILER /opt/bin/${ARCH}-gcc)\n"
+    (tmp_path / "t.cmake").write_text(lines + 'set(CMAKE_CXX_COMPILER "/opt/bin/g++")\n')
+    tools = needed_tools(Preset("m4", "Ninja", f"{tmp_path}/t.cmake"), with_cpp=True, to_run=False)
+    assert tools == [("cmake",), ("ninja",), ("/opt/bin/g++",)]
 
 
 @pytest.mark.parametrize(

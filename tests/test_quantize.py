@@ -14,7 +14,15 @@ import numpy as np
 import pytest
 
 from conftest import Project, Run
-from doit_tflm import ModelSpec, TfliteModel, UserError, archive, load_model_spec, quantize_model
+from doit_tflm import (
+    ModelSpec,
+    TfliteModel,
+    UserError,
+    archive,
+    load_model_spec,
+    quantize_model,
+    summarize_model,
+)
 
 SCRIPT = "models/kws.py"
 ARCHIVE = "models/kws.mltk.zip"
@@ -149,6 +157,16 @@ def test_an_output_that_is_another_file_is_told(built: Project) -> None:
         "error: notes.txt: exists, and is no directory; name a directory, or a file that ends with .tflite\n"
     )
     assert built.path("notes.txt").read_text() == "mine"
+
+
+@pytest.mark.parametrize("more", [(), ("-w", "other.h5")], ids=["of the build", "beside it"])
+def test_an_output_that_cannot_be_written_is_told(built: Project, more: tuple[str, ...]) -> None:
+    built.write("notes.txt", "mine")
+    built.path("other.h5").write_bytes(b"other weights")
+    run = quantize(built, "kws", "-o", "notes.txt/out.tflite", *more)
+    assert run.code == 1
+    assert "notes.txt/out.tflite: cannot be written" in run.err
+    assert "Traceback" not in run.err
 
 
 # Other weights.
@@ -287,6 +305,49 @@ def test_name_test_takes_the_dry_runs_archive(built: Project) -> None:
     assert model.outputs[0].dtype == "float32"
 
 
+def test_the_summary_of_name_test_is_that_of_the_dry_runs_model(
+    built: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = TfliteModel.load(built.path(BUILT))
+    other.description = "of a dry run"
+    archive.update_members(built.path("models/kws-test.mltk.zip"), {"kws-test.tflite": other.data})
+    monkeypatch.chdir(built.root)
+    assert summarize_model("kws-test", measure=False).description == "of a dry run"
+    assert summarize_model("kws", measure=False).description == "a test model"
+
+
+def test_the_summary_of_a_script_of_no_project_is_that_of_the_archive_beside_it(
+    built: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = TfliteModel.load(built.path(BUILT))
+    other.description = "elsewhere"
+    archive.update_members(tmp_path / "away/kws.mltk.zip", {"kws.tflite": other.data})
+    (tmp_path / "away/kws.py").write_text("")
+    monkeypatch.chdir(built.root)
+    assert summarize_model(tmp_path / "away/kws.py", measure=False).description == "elsewhere"
+
+
+def test_update_archive_of_name_test_replaces_the_dry_runs_model_and_adds_no_other(built: Project) -> None:
+    dry = built.path("models/kws-test.mltk.zip")
+    archive.update_members(dry, {"kws-test.keras": b"of a dry run"})
+    succeeded(built, "kws-test")
+    before = archive.members(dry)
+    built.path("other.h5").write_bytes(b"other weights")
+    succeeded(built, "kws-test", "-w", "other.h5", "--update-archive")
+    assert archive.members(dry) == before
+    made = archive.read_member(dry, "kws-test.tflite")
+    assert made == built.path("build/kws-test/once.tflite").read_bytes()
+
+
+def test_the_archive_of_a_dry_run_is_quantized_outside_of_its_project(built: Project, strange: Project) -> None:
+    dry = built.path("models/kws-test.mltk.zip")
+    archive.update_members(dry, {"kws-test.keras": b"of a dry run"})
+    succeeded(built, "kws-test")
+    shutil.copy(dry, strange.path("kws-test.mltk.zip"))
+    succeeded(strange, "kws-test.mltk.zip", "-o", "dry.tflite")
+    assert strange.path("dry.tflite").exists()
+
+
 # The Python API.
 
 
@@ -310,6 +371,24 @@ def test_an_override_of_the_converter_leaves_archive_and_build_alone(built: Proj
     built.edit(SCRIPT, '_output_type"] = "int8"', '_output_type"] = "float32"')
     built.build()
     assert built.path(BUILT).read_bytes() == model.data, "the same as if the specification said so"
+
+
+def test_the_arguments_of_the_api_do_what_the_options_do(built: Project) -> None:
+    other = built.path("other.h5")
+    other.write_bytes(b"other weights")
+    before = in_archive(built)
+    once = quantize_model(built.path(SCRIPT), weights=other)
+    assert isinstance(once, Path)
+    assert once == built.path("build/kws/once.tflite")
+    assert in_archive(built) == before != once.read_bytes()
+    quantize_model(built.path(SCRIPT), weights=other, update_archive=True)
+    assert in_archive(built) == once.read_bytes()
+    with pytest.raises(UserError, match="exclude each other"):
+        quantize_model(built.path(SCRIPT), weights=other, build=True)
+    quantize_model(built.path(SCRIPT), update_archive=False)
+    assert in_archive(built) == once.read_bytes()
+    quantize_model(built.path(SCRIPT))
+    assert in_archive(built) == before
 
 
 def test_an_override_may_hold_a_function(built: Project) -> None:
@@ -358,6 +437,20 @@ def test_a_specification_that_was_changed_in_memory_counts_as_it_is(built: Proje
 def test_a_specification_that_no_script_made_needs_a_name() -> None:
     with pytest.raises(UserError, match='ModelSpec\\(name="kws"\\)'):
         quantize_model(ModelSpec(), output="tflite_model")
+
+
+def test_a_specification_that_no_script_made_is_quantized_into_the_current_directory(
+    built: Project, tmp_path: Path
+) -> None:
+    inner = tmp_path / "inner"
+    inner.mkdir()
+    shutil.copy(built.path("standin.py"), inner / "standin.py")
+    (inner / "pyproject.toml").write_text(built.path("pyproject.toml").read_text())
+    os.chdir(inner)
+    (inner / "w.keras").write_bytes(b"weights")
+    spec = ModelSpec(name="loose", dataset=lambda _: np.ones((5, 4), np.float32))
+    assert quantize_model(spec, weights="w.keras") == inner / "loose.tflite"
+    assert not (tmp_path / "loose.tflite").exists()
 
 
 def test_an_archive_to_update_must_be_there(built: Project) -> None:

@@ -84,6 +84,14 @@ def test_build_in_a_project_leaves_archive_and_build_alone(trained: Project, tmp
     assert len(TfliteModel.load(project.path("looked.tflite")).operators) == 2
 
 
+def test_the_api_builds_too(tmp_path: Path) -> None:
+    project = Project(tmp_path / "project")
+    project.write("models/twice.py", SPEC)
+    made = quantize_model(project.path("models/twice.py"), build=True, output="tflite_model")
+    assert isinstance(made, TfliteModel)
+    assert len(made.operators) == 2
+
+
 def test_a_live_model_is_quantized_as_its_saved_weights_are(trained: Project, tmp_path: Path) -> None:
     import keras
 

@@ -663,6 +663,14 @@ def test_a_date_from_source_date_epoch_embeds_again(built: Project) -> None:
     assert undated.changed_model
 
 
+@pytest.mark.parametrize("epoch", ["today", "1.5", str(10**20)])
+def test_a_date_that_is_none_is_a_message(epoch: str, built: Project) -> None:
+    run = built.doit("quantize", SOURCE_DATE_EPOCH=epoch)
+    assert run.code == 1
+    assert f"SOURCE_DATE_EPOCH: is '{epoch}'; give the seconds since 1970" in run.out
+    assert "traceback" not in run.out
+
+
 # After any sequence of edits, the outputs equal those of a clean build.
 
 

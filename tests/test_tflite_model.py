@@ -80,6 +80,16 @@ def test_a_file_that_is_the_same_is_left_alone(tmp_path: Path, model: TfliteMode
     assert (path.stat().st_mtime_ns, path.stat().st_ino) == (before.st_mtime_ns, before.st_ino)
 
 
+def test_a_place_that_cannot_be_written_is_told(tmp_path: Path, model: TfliteModel) -> None:
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(UserError, match="cannot be written"):
+        model.save(tmp_path / "file/model.tflite")
+    (tmp_path / "directory").mkdir()
+    with pytest.raises(UserError, match="is a directory"):
+        model.save(tmp_path / "directory")
+    assert (tmp_path / "directory").is_dir()
+
+
 def test_a_model_of_no_file_wants_a_path(model: TfliteModel) -> None:
     with pytest.raises(UserError, match="came from no file; give save a path"):
         model.save()

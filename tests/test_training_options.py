@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import time
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +15,10 @@ from doit_tflm import train_state
 from doit_tflm.callback_options import CALLBACKS, CallbackOptions
 from doit_tflm.errors import UserError
 from doit_tflm.spec import ModelSpec
-from doit_tflm.train import Asked
+from doit_tflm.train import Asked, _data
 from doit_tflm.train_callbacks import MAX_FILES, weights_files
 from doit_tflm.train_state import Progress
+from doit_tflm.training import _following
 
 
 @pytest.mark.parametrize(
@@ -78,6 +81,33 @@ def test_to_resume_and_to_clean_exclude_each_other_and_epochs_are_some() -> None
     with pytest.raises(UserError, match="use 1 or more"):
         Asked(epochs=0)
     assert Asked(epochs=-1).epochs == -1
+
+
+def test_a_log_that_is_followed_keeps_its_characters_whole(tmp_path: Path) -> None:
+    log, output = tmp_path / "train.log", io.StringIO()
+    with _following(log, output):
+        for part in ("Übung ".encode(), "é".encode()[:1]):
+            with log.open("ab") as stream:
+                stream.write(part)
+            time.sleep(0.5)
+        with log.open("ab") as stream:
+            stream.write("é".encode()[1:])
+    assert output.getvalue() == "Übung é"
+
+
+@pytest.mark.parametrize(
+    ("given", "wanted"),
+    [
+        ("x", ("x", None, None)),
+        (("x",), ("x", None, None)),
+        (("x", "y"), ("x", "y", None)),
+        (("x", "y", "w"), ("x", "y", "w")),
+    ],
+)
+def test_a_dataset_returns_x_with_or_without_y_and_weights(given: Any, wanted: tuple[Any, ...]) -> None:
+    spec = ModelSpec(dataset=lambda subset: given if subset == "training" else None)
+    data = _data(spec, "models/kws.py", dry_run=False)
+    assert (data["x"], data["y"], data["sample_weight"]) == wanted
 
 
 def test_a_state_comes_back_as_it_was_stored(tmp_path: Path) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import shutil
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -130,10 +132,10 @@ def trained(project: Project, *arguments: str) -> Run:
     return run
 
 
-def history_of(project: Project, path: str = ARCHIVE) -> dict[str, list[float]]:
+def history_of(project: Project, path: str = ARCHIVE) -> dict[str, Any]:
     content = archive.read_member(project.path(path), "train/training-history.json")
     assert content is not None
-    found: dict[str, list[float]] = json.loads(content)
+    found: dict[str, Any] = json.loads(content)
     return found
 
 
@@ -243,10 +245,48 @@ def test_a_finished_training_goes_on_to_more_epochs_and_reduces_the_rate(make: M
     assert project.path(ARCHIVE).read_bytes() == whole.path(ARCHIVE).read_bytes()
     # It was not what the specification says: doit trains that.
     assert project.doit("train:sums").why("train") == "epochs is now as specified"
-    nothing = trained(whole, "--clean", "--epochs", "1")
-    assert "warning" not in nothing.out
+    whole.write("build/sums/train/tensorboard/an-earlier-training", "")
+    trained(whole, "--epochs", "1")
+    assert whole.path("build/sums/train/tensorboard/an-earlier-training").exists()
+    trained(whole, "--clean", "--epochs", "1")
+    assert [path.name for path in whole.path("build/sums/train").iterdir()] == ["state.npz"]
     whole.path("build/sums/train/state.npz").unlink()
     assert "there is nothing to resume from: trained from the beginning" in trained(whole, "--resume").out
+
+
+def test_a_training_goes_on_with_metrics_and_callbacks_that_it_did_not_have(make: Make) -> None:
+    project = make()
+    trained(project, "--epochs", "2")
+    more = 'my_model.reduce_lr_on_plateau["patience"] = 1\nmy_model.checkpoint["monitor"] = "val_mae"\n'
+    project.write(SCRIPT, SPEC.replace('loss="mse"', 'loss="mse", metrics=["mae"]') + more)
+    run = trained(project, "--resume", "--epochs", "3")
+    assert "resumed, but the specification has changed since" in run.out
+    assert "the weights are of epoch 3 " in run.out, "the first that is known of val_mae"
+    history = history_of(project)
+    assert len(history["loss"]) == 3
+    assert history["learning_rate"][:2] == history["val_mae"][:2] == [None, None]
+    assert None not in (history["learning_rate"][2], history["val_mae"][2])
+    project.write(SCRIPT, SPEC)
+    trained(project, "--resume", "--epochs", "4")
+    assert history_of(project)["val_mae"][3] is None
+
+
+def test_without_checkpoints_enabled_no_state_is_stored_and_nothing_can_be_resumed(make: Make) -> None:
+    project = make("my_model.checkpoints_enabled = False\n")
+    trained(project, "--epochs", "1")
+    assert not project.path("build/sums/train/state.npz").exists()
+    assert "there is nothing to resume from" in trained(project, "--resume", "--epochs", "1").out
+
+
+def test_tensorboard_writes_below_the_build_directory_or_says_that_it_is_not_installed(make: Make) -> None:
+    project = make('my_model.tensorboard["write_graph"] = False\n')
+    run = train(project, "--epochs", "1")
+    if importlib.util.find_spec("tensorboard") is None:
+        assert (run.code, project.path(ARCHIVE).exists()) == (1, False)
+        assert "tensorboard is set, but TensorBoard is not installed; pip install tensorboard" in run.out
+    else:
+        assert run.code == 0, run.out + run.err
+        assert [*project.path("build/sums/train/tensorboard").rglob("events.out.*")]
 
 
 def test_a_dry_run_has_an_archive_of_its_own(make: Make) -> None:
@@ -344,5 +384,15 @@ def test_train_model_is_the_same_from_python_and_verbose_shows_keras(make: Make)
         check=True,
     )
     assert done.stdout == "2 True\n"
+    more = code.replace("epochs=2", "epochs=3, resume=True")
+    done = subprocess.run(
+        [sys.executable, "-c", more],
+        cwd=project.root,
+        env=project.environment(),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout == "3 True\n"
     run = trained(project, "--verbose")
     assert "Epoch 3/3" in run.out

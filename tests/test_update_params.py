@@ -361,6 +361,16 @@ def test_an_archive_is_not_run_for_it(kws: Project, tmp_path: Path) -> None:
     assert TfliteModel(members(path)["kws.tflite"]).parameters["extra"] == 1
 
 
+def test_an_archive_in_a_project_is_not_run_either(kws: Project) -> None:
+    path = kws.path(ARCHIVE)
+    archive.update_members(path, {"kws.py": b"raise SystemExit('never to be run')\n"})
+    kws.path("models/kws.py").unlink()
+    before = kws.outputs()
+    done(str(path), "extra=1")
+    assert TfliteModel(members(path)["kws.tflite"]).parameters["extra"] == 1
+    assert changed(before, kws.outputs()) == {"kws.mltk.zip!kws.tflite"}
+
+
 def test_an_archive_without_a_model_is_told_and_left_alone(tmp_path: Path) -> None:
     path = tmp_path / "kws.mltk.zip"
     archive.update_members(path, {"kws.keras": b"weights"})

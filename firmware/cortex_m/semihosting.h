@@ -1,4 +1,4 @@
-/* semihosting.h: what a debugger or an emulator does for a target that asks by a breakpoint instruction. C99.
+/* semihosting.h: what a debugger or an emulator does for a target that asks by a breakpoint instruction. C11.
  *
  * Without either the breakpoint is a fault: this is for tests, no production code.
  */

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -57,21 +58,33 @@ def stage(
     For looking for a fault, in a debugger for instance.
     """
     from doit_tflm.config import read_config
-    from doit_tflm.lock import BuildLock
     from doit_tflm.plan import stages
+    from doit_tflm.project import find_project, inside, model_names
 
-    config = read_config()
-    found = {one.task.partition(":")[0]: one for one in stages(config.spec_of(model), config)}
-    if name not in found:
-        raise UserError(f"there is no stage {name!r}", fix=f"use {', '.join(found)}")
-    lock = BuildLock(Path(f"{config.journal}.lock"))
-    lock.acquire()
-    result = _by_hand(found[name])
-    lock.release()
+    root = find_project(Path.cwd())
+    (model,) = model_names(root, [model])
+    with inside(root):
+        config = read_config()
+        result = _locked(name, stages(config.spec_of(model), config), config.journal)
     for note in result["notes"]:
         typer.echo(f"warning: {note}", err=True)
     for line in [*result.get("says", ()), *result["outputs"]]:
         typer.echo(line)
+
+
+def _locked(name: str, stages: Iterable[Stage], journal: str) -> dict[str, Any]:
+    """Run a stage while no build does."""
+    from doit_tflm.lock import BuildLock
+
+    found = {one.task.partition(":")[0]: one for one in stages}
+    if name not in found:
+        raise UserError(f"there is no stage {name!r}", fix=f"use {', '.join(found)}")
+    lock = BuildLock(Path(f"{journal}.lock"))
+    lock.acquire()
+    try:
+        return _by_hand(found[name])
+    finally:
+        lock.release()
 
 
 app.command()(cli_model.quantize)

@@ -162,7 +162,7 @@ class Step(BaseAction):  # type: ignore[misc]
         What the console calls it, e.g. ``"cortex-m3"`` and ``"build"``.
     work : callable
         Does it, and returns what the reporter is to show as plain data: ``why``, empty where nothing was to do;
-        ``says``: lines; ``notes``: lines that are shown once; ``sizes``: see `doit_tflm.reporter`.
+        ``says``: lines; ``notes``: lines that are shown once; ``sizes``: see `doit_tflm.step_reporter`.
     log : str
         Where the output of what it runs goes.
     """

@@ -127,8 +127,10 @@ def evaluate_model(model: str | Path) -> dict[str, Any]:
         If a stage fails.
     """
     found = locate(model)
-    if not found.is_built_here or found.is_test:
+    if not found.is_built_here:
         raise UserError("is not built by a project", str(model), "move it into a project's models_dir")
+    if found.is_test:
+        raise UserError("is a dry run's, which is not evaluated", str(model), f"name the model, {found.name}")
     console = io.StringIO()
     with inside(found.root):
         config = read_config()

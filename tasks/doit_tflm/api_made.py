@@ -28,7 +28,7 @@ def summarize_model(model: str | Path, *, measure: bool = True) -> Summary:
     ----------
     model : str or Path
         A ``.tflite`` file, whoever made it; an archive; a specification script, or a model's name in the project
-        around the current directory: then the last build's ``.tflite``, else the archive's.
+        around the current directory, or ``NAME-test``: then the last build's ``.tflite``, else the archive's.
     measure : bool, optional
         Whether TFLM measures the tensor arena, if it is installed; of the float twin as well, where the build
         directory has it.
@@ -59,8 +59,8 @@ def update_model_parameters(
     Parameters
     ----------
     model : str, Path or TfliteModel
-        A ``.tflite``, whoever made it; an archive; or a model's name in the project around the current directory,
-        which is brought up to date first, with the parameters of its specification.
+        A ``.tflite``, whoever made it; an archive, none of whose code is run; or a model's name in the project
+        around the current directory, which is brought up to date first, with the parameters of its specification.
     params : mapping of str to Any, optional
         Plain values, or `Typed` ones. They are added to those that the model has.
     description : str, optional
@@ -120,7 +120,8 @@ def _with_home(model: str | Path) -> tuple[TfliteModel, Path, str]:
         return TfliteModel.load(path), path, path.stem
     found = locate(model)
     home = found.root / found.archive
-    if found.is_built_here and not found.is_test:
+    # An archive that is named as a file may hold anybody's code.
+    if found.is_built_here and not found.is_test and not path.name.endswith(ARCHIVE):
         built = quantize_model(model)
         assert isinstance(built, Path)
         return TfliteModel.load(built), home if home.exists() else built, found.name
@@ -138,11 +139,10 @@ def _tflite_of(model: str | Path) -> tuple[bytes, str, bytes | None]:
             raise UserError("there is no such file", str(path))
         return path.read_bytes(), path.stem, None
     found = locate(model)
-    root, name = found.root, found.name
-    config = read_config(root)
-    built = root / config.build_dir / name
-    if not (built / f"{name}.tflite").is_file():
-        return _archived(root / config.models_dir / f"{name}{ARCHIVE}"), name, None
+    name, home = found.trained_as, found.root / found.archive
+    built = found.root / read_config(found.root).build_dir / name
+    if not found.is_built_here or not (built / f"{name}.tflite").is_file():
+        return _archived(home), name, None
     calibrated = built / "calibrated.tflite"
     quantized = (built / "quantized.tflite").read_bytes()
     twin = calibrated.read_bytes() if calibrated.is_file() else quantized

@@ -7,13 +7,18 @@ from typing import Annotated
 
 import typer
 
+from doit_tflm.completion import complete_models
+
 __all__ = ["train"]
 
 
 def train(
     model: Annotated[
         str,
-        typer.Argument(help="A model's name, specification script or archive; NAME-test for a dry run."),
+        typer.Argument(
+            help="A model's name, specification script or archive; NAME-test for a dry run.",
+            autocompletion=complete_models,
+        ),
     ],
     epochs: Annotated[
         int | None, typer.Option(help="How many, instead of the specification's; -1 until early stopping.")

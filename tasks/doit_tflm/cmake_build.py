@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,21 +21,37 @@ _REPLY = ".cmake/api/v1/reply"
 _SHOWN_LINES = 12
 _TIMEOUT_S = 300.0
 _LONGEST_OUTPUT = 400
+_MINDED = {"LABELS", "TIMEOUT", "WORKING_DIRECTORY"}
+"""Properties of a test that are minded here; CTest itself runs a test that has others."""
 
 
 @dataclass(frozen=True)
 class Test:
-    """A test of the project's: a command, with an emulator in front where it takes one."""
+    """A test of the project's: a command, with an emulator in front where it takes one.
+
+    Attributes
+    ----------
+    name : str
+        What CTest calls it.
+    command : tuple of str
+        What runs it.
+    timeout_s : float, optional
+        How long it may take; None where that is for the command to see to.
+    directory : str, optional
+        Where it runs; here if None.
+    """
 
     name: str
     command: tuple[str, ...]
-    timeout_s: float
+    timeout_s: float | None
+    directory: str | None = None
 
     def run(self, where: str) -> tuple[str, UserError | None]:
         """Run it, and return what it printed and what went wrong; `where` names it in messages."""
         try:
             done = subprocess.run(
                 self.command,
+                cwd=self.directory,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
@@ -123,7 +140,7 @@ class CmakeBuild:
         self._run(["cmake", "--build", self.directory], "does not build")
 
     def programs(self) -> dict[str, str]:
-        """Return the paths of the programs that the project links, by name, sorted."""
+        """Return the paths of the programs that are linked, by name, sorted."""
         reply = Path(self.directory, _REPLY)
         index = json.loads(max(reply.glob("index-*.json")).read_bytes())
         model = json.loads((reply / index["reply"]["codemodel-v2"]["jsonFile"]).read_bytes())
@@ -131,7 +148,10 @@ class CmakeBuild:
         for target in model["configurations"][0]["targets"]:
             facts: dict[str, Any] = json.loads((reply / target["jsonFile"]).read_bytes())
             if facts["type"] == "EXECUTABLE":
-                found[facts["name"]] = os.path.join(self.directory, facts["artifacts"][0]["path"])
+                path = os.path.join(self.directory, facts["artifacts"][0]["path"])
+                # A build leaves out what the project excludes from `all`.
+                if os.path.isfile(path):
+                    found[facts["name"]] = path
         return dict(sorted(found.items()))
 
     def tests(self) -> list[Test]:
@@ -140,11 +160,20 @@ class CmakeBuild:
         listed = json.loads(self._run(command, "CTest does not list its tests", merged=False))
         found = []
         for one in listed["tests"]:
-            properties = {each["name"]: each["value"] for each in one.get("properties", ())}
-            if "command" in one and not properties.get("DISABLED"):
+            name, properties = one["name"], {each["name"]: each["value"] for each in one.get("properties", ())}
+            if properties.get("DISABLED"):
+                continue
+            # A test whose program is not there has no command: CTest says so, and fails.
+            if "command" in one and properties.keys() <= _MINDED:
                 timeout_s = float(properties.get("TIMEOUT", _TIMEOUT_S))
-                found.append(Test(one["name"], tuple(one["command"]), timeout_s))
+                found.append(Test(name, tuple(one["command"]), timeout_s, properties.get("WORKING_DIRECTORY")))
+            else:
+                found.append(Test(name, self._by_ctest(name), None))
         return found
+
+    def _by_ctest(self, name: str) -> tuple[str, ...]:
+        """Return the command that has CTest run one test, with all that the project says of it."""
+        return ("ctest", "--test-dir", self.directory, "--output-on-failure", "-R", f"^{re.escape(name)}$")
 
     def _run(self, command: list[str], what: str, *, cwd: str | None = None, merged: bool = True) -> str:
         """Run a command and return its output; where it is `merged` with what goes to stderr, the log keeps it."""

@@ -33,7 +33,7 @@ def embed(script: str, directory: str, model: str) -> Result:
     given = facets_of.typed_parameters(facet)
     epoch = os.environ.get("SOURCE_DATE_EPOCH")
     if epoch:
-        given["date"] = parameters.Typed("str", time.strftime("%Y-%m-%dT%H:%M:%S.000Z", time.gmtime(int(epoch))))
+        given["date"] = parameters.Typed("str", _date(epoch))
     arena_bytes = None
     if measured["arena_bytes"] is not None:
         arena_bytes = with_margin(measured["arena_bytes"], limits["arena_margin"])
@@ -51,6 +51,15 @@ def embed(script: str, directory: str, model: str) -> Result:
         raise error.at(script) from None
     notes = unchecked(limits, arena_bytes, uncounted(read))
     return done({f"{directory}/{model}.tflite": data}, inputs, notes)
+
+
+def _date(epoch: str) -> str:
+    """Return what SOURCE_DATE_EPOCH stands for, as ISO 8601 writes it."""
+    try:
+        return time.strftime("%Y-%m-%dT%H:%M:%S.000Z", time.gmtime(int(epoch)))
+    except (ValueError, OverflowError, OSError):
+        fix = "give the seconds since 1970 as a whole number, or unset it"
+        raise UserError(f"is {epoch!r}", "SOURCE_DATE_EPOCH", fix) from None
 
 
 def update_archive(script: str, directory: str, model: str, archive_path: str) -> Result:

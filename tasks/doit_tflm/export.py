@@ -10,6 +10,7 @@ import glob
 import io
 import json
 import os
+import sysconfig
 import tempfile
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -180,30 +181,37 @@ def _files_behind(inputs: Iterable[str], config: Config) -> Iterable[str]:
 
 
 def _directories(pattern: str) -> set[str]:
-    """Return the directories whose listing decides what matches a glob."""
-    fixed = pattern
-    while glob.has_magic(fixed):
-        fixed = os.path.dirname(fixed)
-    fixed = fixed or "."
-    return {fixed if os.path.isdir(fixed) else os.path.dirname(fixed) or "."} | {
-        os.path.dirname(path) or "." for path in glob.glob(pattern, recursive=True)
-    }
+    """Return the directories whose listing decides what matches a glob, also those without a match yet."""
+    found: set[str] = set()
+    above = f"{pattern}/" if os.path.basename(pattern) == "**" else pattern
+    while glob.has_magic(above):
+        above = os.path.dirname(above)
+        found |= {os.path.normpath(path) for path in glob.glob(os.path.join(above, ""), recursive=True)}
+    if above == pattern:
+        above = os.path.dirname(above)
+    while above and not os.path.isdir(above):
+        above = os.path.dirname(above)
+    return found | {os.path.normpath(above)}
 
 
 def _version_file(package: str) -> Path:
-    """Return a file that is replaced when a package is installed in another version; the project if none is."""
+    """Return a file that is replaced when a package is installed in another version.
+
+    Where there is none, it is the directory that packages are installed into.
+    """
     if package == "doit-tflm":
         return Path(__file__).with_name("_version.py")
+    site = Path(sysconfig.get_path("purelib"))
     try:
         distribution = metadata.distribution(package)
     except metadata.PackageNotFoundError:
-        return Path()
+        return site
     # The usual place, which saves reading the list of thousands of files.
     usual = f"{package.replace('-', '_')}-{distribution.version}.dist-info/METADATA"
     path = Path(str(distribution.locate_file(usual)))
     if not path.is_file():
         listed = (file for file in distribution.files or () if file.name in ("METADATA", "PKG-INFO"))
-        path = next((Path(str(file.locate())) for file in listed), Path())
+        path = next((Path(str(file.locate())) for file in listed), site)
     return path
 
 

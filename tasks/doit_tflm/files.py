@@ -27,6 +27,7 @@ __all__ = [
     "stamp",
     "sweep",
     "write_if_changed",
+    "write_out",
 ]
 
 Stamp = tuple[int, int, int, int]
@@ -212,6 +213,22 @@ def write_if_changed(path: str | Path, data: bytes) -> bool:
     with replacing(target) as stream:
         stream.write(data)
     return True
+
+
+def write_out(path: str | Path, data: bytes) -> bool:
+    """Write a file to where the user wants it, as `write_if_changed` does.
+
+    Raises
+    ------
+    UserError
+        If it cannot be written there.
+    """
+    if Path(path).is_dir():
+        raise UserError("is a directory", str(path), "name a file in it")
+    try:
+        return write_if_changed(path, data)
+    except OSError as error:
+        raise UserError(f"cannot be written: {error.strerror}", str(path), "name another place") from None
 
 
 def _sync_directory(directory: Path) -> None:

@@ -17,11 +17,13 @@ from doit_tflm.errors import UserError
 from doit_tflm.files import digest_bytes, digest_file, write_if_changed
 from doit_tflm.firmware_settings import Target, tflm_options, with_environment
 from doit_tflm.header import default_array_name
-from doit_tflm.presets import FILE, Preset, install, missing, needed_tools, read_presets
+from doit_tflm.presets import FILE, Preset, install, missing, needed_tools, preset_files, read_presets
 from doit_tflm.sizes import Sizes, from_json, measure, to_json
 from doit_tflm.verdict import read_facet
 
 __all__ = ["array_name", "build", "stored_sizes", "unavailable"]
+
+_FLAGS = ("CC", "CXX", "CFLAGS", "CXXFLAGS", "ASMFLAGS", "LDFLAGS")
 
 
 def unavailable(target: Target, *, to_run: bool = False) -> tuple[str, str] | None:
@@ -71,8 +73,10 @@ def build(target: Target, *, alone: bool, keep_open: tuple[int, ...] = ()) -> di
     ]
     tools = needed_tools(preset, with_cpp=True, to_run=True)
     found = sorted(f"{tool}: {shutil.which(tool)}" for any_of in tools for tool in any_of)
-    presets = digest_bytes(Path(target.settings.directory, FILE).read_bytes())
-    cmake.configure(target.settings.directory, options, [presets, *found])
+    # CMake takes flags from these once, and keeps them.
+    read = [*preset_files(target.settings.directory), *([Path(preset.toolchain)] if preset.toolchain else [])]
+    given = [f"{name}={os.environ.get(name, '')}" for name in _FLAGS]
+    cmake.configure(target.settings.directory, options, [*map(digest_file, read), *given, *found])
     _remove_changed(target, cmake.programs())
     cmake.build()
     return _sizes_of(target, cmake.programs())

@@ -44,7 +44,7 @@ class Firmware:
     models: tuple[str, ...] = ()
     tflm_include_dirs: tuple[str, ...] = ()
     tflm_libraries: tuple[str, ...] = ()
-    tflm_definitions: tuple[str, ...] = ()
+    tflm_definitions: tuple[str, ...] = ("TF_LITE_STATIC_MEMORY",)
 
 
 @dataclass(frozen=True)
@@ -120,6 +120,9 @@ def parse_firmware(table: Any, where: Path) -> Firmware:
                 raise UserError(
                     f"{_TABLE} {key} is {value!r}", str(where), f'write a list of texts: {key} = ["..."]'
                 )
+            if key in ("presets", "models") and len({*value}) < len(value):
+                twice = next(one for one in value if value.count(one) > 1)
+                raise UserError(f"{_TABLE} {key} names {twice!r} twice", str(where), "name it once")
             values[key] = tuple(value)
         elif not isinstance(value, str) or not value:
             raise UserError(f"{_TABLE} {key} is {value!r}", str(where), 'give a path, e.g. "firmware"')
@@ -169,10 +172,12 @@ def tflm_options(settings: Firmware, preset: str, *, alone: bool) -> list[str]:
     libraries = _existing(settings.tflm_libraries, preset, where, "tflm_libraries", Path.is_file)
     if not any(Path(path, _PROOF).is_file() for path in includes):
         raise UserError(f"no {_PROOF} in {' '.join(includes)}", where, _fix("tflm_include_dirs"))
-    options = [f"-DTFLM_INCLUDE_DIRS={';'.join(includes)}", f"-DTFLM_LIBRARIES={';'.join(libraries)}"]
-    if settings.tflm_definitions:
-        options.append(f"-DTFLM_DEFINITIONS={';'.join(settings.tflm_definitions)}")
-    return options
+    lists = {
+        "TFLM_INCLUDE_DIRS": includes,
+        "TFLM_LIBRARIES": libraries,
+        "TFLM_DEFINITIONS": settings.tflm_definitions,
+    }
+    return [f"-D{name}={';'.join(values)}" for name, values in lists.items()]
 
 
 def _fix(name: str) -> str:

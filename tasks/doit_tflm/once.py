@@ -16,6 +16,7 @@ from typing import Any
 from doit_tflm import check, deliver, facets, keras_io, samples, stages
 from doit_tflm.convert import Converter, converter_named
 from doit_tflm.errors import UserError
+from doit_tflm.files import write_out
 from doit_tflm.reads import reading
 from doit_tflm.script import Script
 from doit_tflm.settings import ConverterSettings
@@ -46,6 +47,8 @@ class Wanted:
         Converter settings instead of the specification's.
     samples : str
         A file of representative samples instead of the specification's.
+    name : str
+        What the archive's members are called; as the specification if empty.
     """
 
     archive_path: str
@@ -56,6 +59,7 @@ class Wanted:
     build: bool = False
     settings: Mapping[str, Any] = field(default_factory=dict)
     samples: str = ""
+    name: str = ""
 
 
 def quantize_script(script: str, wanted: Mapping[str, Any]) -> Result:
@@ -161,21 +165,21 @@ def _model(
     if keras_model is not None:
         return keras_io.frozen(keras_model)
     weights = wanted.weights or script.spec.weights
-    path, found = keras_io.find_weights(script.spec.name, wanted.archive_path, weights, directory)
+    path, found = keras_io.find_weights(wanted.name or script.spec.name, wanted.archive_path, weights, directory)
     where = weights or next(key for key, digest in found.items() if digest)
     return tool.load(path, where, lambda: stages.built_model(script))
 
 
 def _finish(script: Script, wanted: Wanted, directory: str) -> list[str]:
     """Go from the calibrated model to the file and the archive, and return the warnings."""
-    name = script.spec.name
+    name = wanted.name or script.spec.name
     done = (
         stages.quantize(script.path, directory, wanted.converter),
         check.verify(script.path, directory),
         deliver.embed(script.path, directory, name),
     )
     if wanted.output:
-        written({wanted.output: Path(directory, f"{name}.tflite").read_bytes()})
+        write_out(wanted.output, Path(directory, f"{name}.tflite").read_bytes())
     if wanted.update_archive:
         deliver.update_archive(script.path, directory, name, wanted.archive_path)
     return [note for one in done for note in one["notes"]]

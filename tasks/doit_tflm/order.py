@@ -15,11 +15,10 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from doit_tflm import archive
 from doit_tflm.actions import close_workers, run_aside
-from doit_tflm.config import Config, read_config
+from doit_tflm.config import Config, model_of, read_config
 from doit_tflm.epochs import best_epoch
 from doit_tflm.errors import UserError
-from doit_tflm.files import write_if_changed
-from doit_tflm.keras_io import find_weights
+from doit_tflm.files import write_out
 from doit_tflm.plan import ONCE, ONCE_LOG
 from doit_tflm.project import Located, inside, locate, run_alone, run_doit
 from doit_tflm.reporter import Display
@@ -155,7 +154,7 @@ def _incrementally(order: Order, found: Located, output: Path | None, console: T
     directory = found.root / config.build_dir / name
     made = directory / f"{name}.tflite"
     if code == 0 and output is not None:
-        write_if_changed(output, made.read_bytes())
+        write_out(output, made.read_bytes())
     return Quantized(output or made, code, tuple(sorted(directory.glob("*.log"))), directory)
 
 
@@ -175,7 +174,8 @@ def _once(order: Order, found: Located, output: Path | None, console: TextIO) ->
             weights=_weights(order, found, scratch),
             build=order.build,
             settings=_settings(order.settings),
-            samples=order.samples,
+            samples=order.samples or _samples_of_project(order, found, config),
+            name=found.trained_as if found.is_test else "",
         )
         log = _log(found, config)
         began = time.monotonic()
@@ -269,7 +269,14 @@ def _default_output(found: Located, config: Config) -> Path:
     """Return where a model goes that nobody named a place for."""
     if found.is_built_here:
         return found.root / config.build_dir / found.trained_as / ONCE
-    return Path(found.archive or found.script).absolute().parent / f"{found.name}.tflite"
+    beside = Path(found.archive or found.script).absolute().parent if found.archive or found.script else Path.cwd()
+    return beside / f"{found.name}.tflite"
+
+
+def _samples_of_project(order: Order, found: Located, config: Config) -> str:
+    """Return the file of samples that the project's settings name for a model; empty if there is none."""
+    is_taken = found.is_built_here and "representative_dataset" not in order.settings
+    return config.samples.get(found.name, "") if is_taken else ""
 
 
 def _log(found: Located, config: Config) -> str:
@@ -281,10 +288,13 @@ def _log(found: Located, config: Config) -> str:
 
 def _script_in(found: Located, scratch: str) -> str:
     """Extract the specification that an archive holds, and return its path."""
-    member = f"{found.name}.py"
-    content = archive.read_member(found.archive, member)
+    # The archive of a dry run is called as the model by MLTK's members, and as itself by ours.
+    names = archive.members(found.archive)
+    both = (f"{model_of(found.archive)}.py", f"{found.name}.py")
+    member = next((one for one in both if one in names), "")
+    content = archive.read_member(found.archive, member) if member else None
     if content is None:
-        raise UserError(f"has no {member}", found.archive, "give the path of the specification script instead")
+        raise UserError(f"has no {both[1]}", found.archive, "give the path of the specification script instead")
     path = Path(scratch, member)
     path.write_bytes(content)
     return str(path)
@@ -293,9 +303,6 @@ def _script_in(found: Located, scratch: str) -> str:
 def _weights(order: Order, found: Located, scratch: str) -> str:
     """Return the file that ``--weights`` means; empty for the archive's own."""
     value = order.weights
-    if not value and found.is_test and not order.build and order.keras_model is None:
-        # Its members have another name than the model.
-        return str(find_weights(found.trained_as, found.archive, "", scratch)[0])
     if not value or Path(value).is_absolute():
         return value
     kept = archive.members(found.archive) if found.archive and Path(found.archive).exists() else []

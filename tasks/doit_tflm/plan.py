@@ -75,7 +75,7 @@ def stages(spec: str, config: Config, name: str = "", asked: Mapping[str, Any] |
     converter, header_dir = (f"value:{name}={getattr(config, name)}" for name in ("converter", "header_dir"))
     date = f"value:SOURCE_DATE_EPOCH={os.environ.get('SOURCE_DATE_EPOCH') or 'none'}"
     in_archive = f"{archive}!{model}.tflite"
-    samples_file = config.samples.get(model, "")
+    samples_file = config.samples.get(model_of(spec), "")
     rows: list[tuple[str, list[str], list[str]]] = [
         (
             "spec",

@@ -13,7 +13,7 @@ from typing import Any
 
 from doit_tflm.errors import UserError
 
-__all__ = ["FILE", "Preset", "install", "missing", "needed_tools", "preset_names", "read_presets"]
+__all__ = ["FILE", "Preset", "install", "missing", "needed_tools", "preset_files", "preset_names", "read_presets"]
 
 FILE = "CMakePresets.json"
 
@@ -80,18 +80,59 @@ def read_presets(directory: str) -> dict[str, Preset]:
     return {name: _preset(name, stored, directory) for name, one in stored.items() if not one.get("hidden")}
 
 
+def preset_files(directory: str) -> list[Path]:
+    """Return the files that hold the presets: the project's, and those that it includes."""
+    return list(_contents(directory))
+
+
 def _stored(directory: str) -> list[dict[str, Any]]:
-    path = Path(directory, FILE)
-    try:
-        presets: list[dict[str, Any]] = json.loads(path.read_bytes())["configurePresets"]
-        for one in presets:
-            one["name"]
-    except FileNotFoundError:
-        fix = "set `directory` in [tool.doit-tflm.firmware] to a CMake project that has one"
-        raise UserError("is not there", str(path), fix) from None
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(f"is no file of presets ({error})", str(path), "mend it: man cmake-presets") from None
-    return presets
+    return [one for presets in _contents(directory).values() for one in presets]
+
+
+def _contents(directory: str) -> dict[Path, list[dict[str, Any]]]:
+    """Return the presets by the file that they are in: what a file includes comes before its own."""
+    found: dict[Path, list[dict[str, Any]]] = {}
+
+    def read(path: Path, fix: str) -> None:
+        if path in found:
+            return
+        found[path] = []
+        try:
+            content = json.loads(path.read_bytes())
+            presets: list[dict[str, Any]] = content.get("configurePresets", [])
+            for one in presets:
+                one["name"]
+            included = [_expanded(name, directory, "") for name in content.get("include", [])]
+        except FileNotFoundError:
+            raise UserError("is not there", str(path), fix) from None
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise UserError(f"is no file of presets ({error})", str(path), "mend it: man cmake-presets") from None
+        for name in included:
+            read(Path(os.path.normpath(path.parent / name)), f"correct `include` in {path}")
+        # Those of a file that is included come first.
+        del found[path]
+        found[path] = presets
+
+    read(Path(directory, FILE), "set `directory` in [tool.doit-tflm.firmware] to a CMake project that has one")
+    return found
+
+
+def _expanded(text: str, directory: str, name: str) -> str:
+    """Return a text with CMake's macros filled in, but for those that are not known."""
+    full = os.path.abspath(directory)
+    values = {
+        "sourceDir": directory,
+        "sourceParentDir": os.path.dirname(full),
+        "sourceDirName": os.path.basename(full),
+        "presetName": name,
+        "dollar": "$",
+    }
+
+    def value(found: re.Match[str]) -> str:
+        known = os.environ if found[1] else values
+        return known.get(found[2], found[0])
+
+    return re.sub(r"\$(p?env)?\{(\w+)\}", value, text)
 
 
 def _preset(name: str, stored: Mapping[str, dict[str, Any]], directory: str) -> Preset:
@@ -99,7 +140,7 @@ def _preset(name: str, stored: Mapping[str, dict[str, Any]], directory: str) -> 
     toolchain = values.get("CMAKE_TOOLCHAIN_FILE") or values.get("toolchainFile") or ""
     if isinstance(toolchain, dict):
         toolchain = toolchain.get("value", "")
-    toolchain = toolchain.replace("${sourceDir}", directory).replace("${presetName}", name)
+    toolchain = _expanded(toolchain, directory, name)
     if toolchain and not os.path.isabs(toolchain) and not Path(toolchain).exists():
         toolchain = f"{directory}/{toolchain}"
     return Preset(name, values.get("generator", ""), toolchain)
@@ -145,8 +186,10 @@ def needed_tools(preset: Preset, *, with_cpp: bool, to_run: bool) -> list[tuple[
         text = Path(preset.toolchain).read_text(encoding="utf-8")
     except OSError as error:
         raise UserError(f"cannot be read: {error.strerror}", preset.toolchain, f"correct {FILE}") from None
+    text = re.sub("#.*", "", text)
     variables = {"CC": "CMAKE_C_COMPILER", "CXX": "CMAKE_CXX_COMPILER"}
-    patterns = [rf'set\s*\(\s*{variables[name]}\s+"?([\w.+/-]+)' for name in languages]
+    # A name with a variable in it cannot be told.
+    patterns = [rf'set\s*\(\s*{variables[name]}\s+"?([\w.+/-]+)(?=[\s")])' for name in languages]
     if to_run:
         patterns.append(r'find_program\s*\(\s*\w+\s+(?:NAMES\s+)?"?(qemu[\w-]*)')
     return [*tools, *((found[1],) for pattern in patterns if (found := re.search(pattern, text)))]

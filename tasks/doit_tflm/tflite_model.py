@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from doit_tflm import layers, litert, parameters, tflite, tflm
 from doit_tflm.errors import UserError
-from doit_tflm.files import write_if_changed
+from doit_tflm.files import write_out
 from doit_tflm.quantization import sample_shape, to_real, to_tensor
 from doit_tflm.samples import in_order, named
 
@@ -70,7 +70,7 @@ class TfliteModel:
         target = Path(path) if path is not None else self.path
         if target is None:
             raise UserError("this model came from no file", fix="give save a path")
-        write_if_changed(target, self._data)
+        write_out(target, self._data)
         self.path = target
         return target
 

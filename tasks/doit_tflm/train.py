@@ -18,7 +18,7 @@ from doit_tflm.reads import reading
 from doit_tflm.script import Script, user_code
 from doit_tflm.spec import ModelSpec
 from doit_tflm.train_callbacks import Keeper, Plan, asked_for, keras_of, weights_files
-from doit_tflm.train_records import log_of, picture_of, saved
+from doit_tflm.train_records import json_of, log_of, picture_of, saved
 from doit_tflm.train_state import Progress
 
 __all__ = ["Asked", "TrainingResults", "fitted_briefly", "train"]
@@ -169,7 +169,7 @@ def _put(fitted: _Fitted, model: str, member: str, weights: bytes, script: bytes
         member: weights,
         f"{member}.summary.txt": summary_of(fitted.model).encode(),
         "train/log.txt": log_of(history).encode(),
-        "train/training-history.json": (json.dumps(history, indent=2, sort_keys=True) + "\n").encode(),
+        "train/training-history.json": json_of(history).encode(),
         "train/training-history.png": picture_of(history, model),
         **fitted.kept,
     }
@@ -240,7 +240,7 @@ def _data(spec: ModelSpec, path: str, *, dry_run: bool) -> dict[str, Any]:
         raise UserError("dataset('training') returns None", path, "return (x, y), or a tf.data.Dataset of batches")
     if dry_run:
         training, validation = _few(training, spec.batch_size), _few(validation, spec.batch_size)
-    x, y, *weights = training if isinstance(training, tuple) else (training, None)
+    x, y, *weights = (*training, None) if isinstance(training, tuple) else (training, None)
     batched = hasattr(training, "as_numpy_iterator")
     return {
         "x": x,

@@ -216,7 +216,10 @@ class Keeper:
     def _end_epoch(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
         """Take down an epoch's results, and store the state."""
         before = self.progress
-        history = {key: [*before.history.get(key, ()), float(value)] for key, value in (logs or {}).items()}
+        # A specification that was edited before it was resumed may have other metrics.
+        none = [math.nan] * epoch
+        found = {**dict.fromkeys(before.history, math.nan), **(logs or {})}
+        history = {key: [*before.history.get(key, none), float(value)] for key, value in found.items()}
         self.progress = Progress(
             epoch + 1,
             bool(self._model.stop_training),
@@ -241,5 +244,7 @@ class Keeper:
         if not self.progress.best_epoch:
             return epoch
         best = values[self.progress.best_epoch - 1]
+        if math.isnan(best):
+            return epoch
         is_better = values[-1] > best if callback.monitor_op.__name__ == "greater" else values[-1] < best
         return epoch if is_better else self.progress.best_epoch

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import math
 import tempfile
 import zipfile
 from collections.abc import Mapping
@@ -13,7 +14,7 @@ from typing import Any
 from doit_tflm import archive
 from doit_tflm.keras_io import is_keras2
 
-__all__ = ["log_of", "picture_of", "saved"]
+__all__ = ["json_of", "log_of", "picture_of", "saved"]
 
 
 def saved(model: Any, name: str) -> tuple[str, bytes]:
@@ -52,6 +53,12 @@ def log_of(history: Mapping[str, list[float]]) -> str:
     for epoch, values in enumerate(zip(*(history[key] for key in keys), strict=True), 1):
         rows.append(" ".join([f"{epoch:>5}", *(f"{value:>14.6g}" for value in values)]))
     return "\n".join(rows) + "\n"
+
+
+def json_of(history: Mapping[str, list[float]]) -> str:
+    """Return the history as JSON: null for what an epoch did not have."""
+    values = {key: [None if math.isnan(value) else value for value in each] for key, each in history.items()}
+    return json.dumps(values, indent=2, sort_keys=True) + "\n"
 
 
 def picture_of(history: Mapping[str, list[float]], name: str) -> bytes:

@@ -39,7 +39,7 @@ class Progress:
     best_epoch : int
         The one with the best monitored metric, from 1; 0 if nothing is monitored.
     callbacks : list of dict
-        What each of Keras's callbacks remembers: its class, and numbers by name.
+        What each of Keras's callbacks remembers: its class, what it monitors, and numbers by name.
     facet : dict
         What the specification said about training.
     """
@@ -122,7 +122,7 @@ def callbacks_of(callbacks: Sequence[Any]) -> list[dict[str, Any]]:
         kind = type(callback).__name__
         values = {name: getattr(callback, name, None) for name in _COUNTERS.get(kind, ())}
         numbers = {name: float(value) for name, value in values.items() if value is not None}
-        found.append({"class": kind, "numbers": numbers})
+        found.append({"class": kind, "monitor": getattr(callback, "monitor", None), "numbers": numbers})
     return found
 
 
@@ -152,7 +152,7 @@ def restore_callbacks(
 ) -> None:
     """Give Keras's callbacks their memory back, as far as they are the same ones."""
     for number, (callback, one) in enumerate(zip(callbacks, remembered, strict=False)):
-        if type(callback).__name__ != one["class"]:
+        if (type(callback).__name__, getattr(callback, "monitor", None)) != (one["class"], one.get("monitor")):
             continue
         for name, value in one["numbers"].items():
             setattr(callback, name, value if name == "best" else int(value))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import io
 import json
 from collections.abc import Iterator
@@ -29,13 +30,13 @@ class Trained:
     archive : Path
         The archive, with the weights and the ``.tflite``.
     history : dict
-        A list of one value per epoch for each metric.
+        A list of one value per epoch for each metric; None where the metric came with an edit, or went.
     tflite : Path
         The quantized model.
     """
 
     archive: Path
-    history: dict[str, list[float]]
+    history: dict[str, list[float | None]]
     tflite: Path
 
 
@@ -137,11 +138,13 @@ def _following(log: Path, output: TextIO | None) -> Iterator[None]:
 def _follow(log: Path, output: TextIO, ended: Event) -> None:
     """Copy a log that is being written."""
     place, last = 0, False
+    # A character may be written in two parts.
+    decoder = codecs.getincrementaldecoder("utf-8")("replace")
     while not last:
         last = ended.wait(0.2)
         if log.is_file():
             with open(log, "rb") as stream:
                 stream.seek(place)
-                output.write(stream.read().decode(errors="replace"))
+                output.write(decoder.decode(stream.read()))
                 output.flush()
                 place = stream.tell()

@@ -104,6 +104,43 @@ def test_a_test_that_does_not_end_is_ended(built: Project) -> None:
     assert "host: selfcheck_kws: did not end within 1 s" in run_doit(built, "firmware:test:host", code=1).out
 
 
+def with_test(project: Project, command: str, properties: str = "") -> Project:
+    """Give a project's firmware one more test."""
+    give_firmware(project, "host", own=True)
+    more = f"enable_testing()\nadd_test(NAME more+1 COMMAND {command})\n"
+    if properties:
+        more += f"set_tests_properties(more+1 PROPERTIES {properties})\n"
+    project.edit("firmware/CMakeLists.txt", "enable_testing()\n", more)
+    return project
+
+
+@pytest.mark.parametrize(
+    ("command", "properties"),
+    [
+        ("sh -c [[test -f CMakeCache.txt]]", ""),
+        ('sh -c [[test "$MORE" = yes]]', "ENVIRONMENT MORE=yes"),
+        ("false", "WILL_FAIL ON"),
+        ("gone-tool", "DISABLED ON"),
+    ],
+)
+def test_what_the_project_says_of_a_test_is_minded(command: str, properties: str, built: Project) -> None:
+    out = run_doit(with_test(built, command, properties), "firmware:test").out
+    assert ("more+1" in out) is ("DISABLED" not in properties)
+
+
+@pytest.mark.parametrize(
+    ("command", "properties", "message"),
+    [
+        ("echo broken", "FAIL_REGULAR_EXPRESSION broken", "broken"),
+        ("gone-tool", "", "Could not find executable gone-tool"),
+    ],
+)
+def test_a_test_that_fails_for_ctest_fails(command: str, properties: str, message: str, built: Project) -> None:
+    out = run_doit(with_test(built, command, properties), "firmware:test", code=1).out
+    assert "host: more+1: ended with exit code 8: " in out
+    assert message in out
+
+
 def test_a_firmware_without_tests_fails(built: Project) -> None:
     give_firmware(built, "host", own=True)
     built.edit("firmware/CMakeLists.txt", "enable_testing()\n", "")
@@ -166,6 +203,16 @@ def test_with_tflm_the_golden_programs_run_too(built: Project, libraries: Path) 
     assert bss >= arena > 0, "a program that runs the model has its arena in bss"
     # What is not given any more is forgotten.
     assert "1 test passed: selfcheck_kws" in run_doit(built, "firmware:test:host").out
+
+
+def test_golden_vectors_come_and_go(built: Project, libraries: Path) -> None:
+    give_firmware(built, "host")
+    environment = {"TFLM_INCLUDE_DIRS": str(DOUBLE), "TFLM_LIBRARIES": f"{libraries}/host/libtflm.a"}
+    assert "2 tests passed: selfcheck_kws, golden_kws\n" in run_doit(built, "firmware:test", **environment).out
+    built.edit("models/kws.py", "epochs = 3\n", "epochs = 3\nmy_model.golden_vectors = 0\n")
+    assert "1 test passed: selfcheck_kws\n" in run_doit(built, "firmware:test", **environment).out
+    built.edit("models/kws.py", "my_model.golden_vectors = 0\n", "")
+    assert "2 tests passed: selfcheck_kws, golden_kws\n" in run_doit(built, "firmware:test", **environment).out
 
 
 def test_tflm_may_be_a_setting_of_the_project(built: Project, libraries: Path) -> None:

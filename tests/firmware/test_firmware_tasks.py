@@ -91,6 +91,16 @@ def test_doit_clean_removes_what_firmware_built(host: Project) -> None:
     assert host.path("build/kws/kws.tflite").exists()
 
 
+def test_a_program_that_the_project_leaves_out_of_a_build_is_left_out(built: Project) -> None:
+    give_firmware(built, "host", own=True)
+    built.write("firmware/late.c", "int main(void) { return 0; }\n")
+    more = "enable_testing()\nadd_executable(late EXCLUDE_FROM_ALL late.c)\n"
+    built.edit("firmware/CMakeLists.txt", "enable_testing()\n", more)
+    assert "(selfcheck_kws linked)" in run_doit(built, "firmware").out
+    assert list(json.loads(sizes(built))["programs"]) == ["selfcheck_kws"]
+    assert "read back out of 1 program" in run_doit(built, "firmware:test").out
+
+
 # What it builds again.
 
 
@@ -174,6 +184,24 @@ def test_a_build_directory_that_was_configured_by_hand_is_configured_again(host:
     cache.write_text(cache.read_text().replace("MODELS:STRING=kws", "MODELS:STRING=gone"))
     assert run_doit(host, "firmware").out == up_to_date("host")
     assert "MODELS:STRING=kws\n" in cache.read_text() or "MODELS:UNINITIALIZED=kws\n" in cache.read_text()
+
+
+def test_flags_of_the_environment_that_are_others_are_used(host: Project) -> None:
+    run_doit(host, "firmware", CFLAGS="-DONE")
+    run_doit(host, "firmware", CFLAGS="-DTWO")
+    text = host.path("build/firmware/host/build.ninja").read_text()
+    assert "-DTWO" in text
+    assert "-DONE" not in text
+    assert run_doit(host, "firmware", CFLAGS="-DTWO").out == up_to_date("host")
+
+
+def test_flags_of_the_toolchain_file_that_are_others_are_used(built: Project) -> None:
+    need(*ARM[:1])
+    give_firmware(built, "cortex-m3", own=True)
+    run_doit(built, "firmware")
+    built.edit("firmware/cmake/cortex-m.cmake", "-mcpu=cortex-m3 -mthumb", "-mcpu=cortex-m4 -mthumb")
+    assert "cortex-m3: build " in run_doit(built, "firmware").out
+    assert "-mcpu=cortex-m4" in built.path("build/firmware/cortex-m3/build.ninja").read_text()
 
 
 def test_a_model_that_is_new_gets_its_program_and_one_that_is_gone_loses_it(host: Project) -> None:

@@ -71,6 +71,12 @@ macro(_doit_tflm_check_arguments)
     if(NOT TARGET "${arg_TARGET}")
         message(FATAL_ERROR "tflm_add_models: TARGET is \"${arg_TARGET}\", but must be a target that exists already")
     endif()
+    get_target_property(before "${arg_TARGET}" DOIT_TFLM_MODELS)
+    if(before)
+        message(FATAL_ERROR "tflm_add_models: ${arg_TARGET} has the models ${before}: name all of them in one call, or "
+            "add those of another project to a library that ${arg_TARGET} links")
+    endif()
+    set_target_properties("${arg_TARGET}" PROPERTIES DOIT_TFLM_MODELS "${arg_MODELS}")
     if(NOT arg_MODELS)
         message(FATAL_ERROR "tflm_add_models: name the models: MODELS sine kws")
     endif()
@@ -88,12 +94,37 @@ macro(_doit_tflm_check_arguments)
     endif()
 endmacro()
 
-# Sets `result` to a model's name as file names have it.
+# Sets `result` to a model's name as file names have it: what c_text.c_identifier makes of it.
 function(_doit_tflm_identifier name result)
+    set(reserved
+        alignas alignof and and_eq asm auto bitand bitor bool break case catch char char8_t char16_t
+        char32_t class compl concept const const_cast consteval constexpr constinit continue co_await
+        co_return co_yield decltype default delete do double dynamic_cast else enum explicit export extern
+        false float for friend goto if inline int long mutable namespace new noexcept not not_eq nullptr
+        operator or or_eq private protected public register reinterpret_cast requires restrict return short
+        signed sizeof static static_assert static_cast struct switch template this thread_local throw true
+        try typedef typeid typename typeof typeof_unqual union unsigned using virtual void volatile wchar_t
+        while xor xor_eq NULL errno i386 linux main offsetof std unix size_t ptrdiff_t max_align_t int8_t
+        int16_t int32_t int64_t intptr_t intmax_t uint8_t uint16_t uint32_t uint64_t uintptr_t uintmax_t)
     string(REGEX MATCHALL "[A-Za-z0-9]+" parts "${name}")
     list(JOIN parts "_" identifier)
-    if(identifier MATCHES "^[0-9]")
+    string(SHA256 digest "${name}")
+    string(SUBSTRING "${digest}" 0 8 digest)
+    string(HEX "${name}" bytes)
+    if(identifier STREQUAL "")
+        set(identifier "${digest}")
+    elseif(bytes MATCHES "^(..)*[89a-f]") # not ASCII
+        string(APPEND identifier "_${digest}")
+    endif()
+    list(FIND reserved "${identifier}" place)
+    if(identifier MATCHES "^[0-9]" OR NOT place EQUAL -1)
         string(PREPEND identifier "m_")
+    endif()
+    string(LENGTH "${identifier}" length)
+    if(length GREATER 80)
+        string(SUBSTRING "${identifier}" 0 71 identifier)
+        string(REGEX REPLACE "_+$" "" identifier "${identifier}")
+        string(APPEND identifier "_${digest}")
     endif()
     set(${result} "${identifier}" PARENT_SCOPE)
 endfunction()
