@@ -449,6 +449,7 @@ def test_a_specification_that_no_script_made_is_quantized_into_the_current_direc
     os.chdir(inner)
     (inner / "w.keras").write_bytes(b"weights")
     spec = ModelSpec(name="loose", dataset=lambda _: np.ones((5, 4), np.float32))
+    spec.tflite_converter["inference_input_type"] = spec.tflite_converter["inference_output_type"] = "int8"
     assert quantize_model(spec, weights="w.keras") == inner / "loose.tflite"
     assert not (tmp_path / "loose.tflite").exists()
 
