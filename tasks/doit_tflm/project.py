@@ -108,7 +108,7 @@ def _named(root: Path, name: str) -> str:
 
 
 def _in_project(root: Path, name: str) -> Located:
-    found = _named(root, name) or model_names(root, [name])[0]
+    found = _named(root, name) or model_names(root, [name.removesuffix(DRY_RUN)])[0]
     with inside(root):
         config = read_config()
         spec = config.spec_of(found)
