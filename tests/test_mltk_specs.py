@@ -20,6 +20,7 @@ import pytest
 from conftest import DODO, Project, Run
 from doit_tflm import archive, facets, parameters, samples
 from doit_tflm.errors import UserError
+from doit_tflm.mltk_compat import drawing
 from doit_tflm.mltk_compat.mixins import ALL_MIXINS, Mixin
 from doit_tflm.script import loaded
 from doit_tflm.train import Asked, _fitted
@@ -371,6 +372,18 @@ my_model.train_callbacks = [tf.keras.callbacks.TerminateOnNaN()]
         Path("models/kws.py").write_text(text + line)
         with loaded("models/kws.py") as script, pytest.raises(UserError, match=message):
             _fitted(script, Asked(), Path("train"), {})
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "is_followed"),
+    [("shuffle", None, True), ("shuffle", True, True), ("shuffle", False, False), ("steps_per_epoch", 3, False)],
+)
+def test_training_in_an_order_that_is_not_followed_is_refused(name: str, value: Any, *, is_followed: bool) -> None:
+    if is_followed:
+        assert drawing.callbacks([], {name: value}) == []
+    else:
+        with pytest.raises(UserError, match=f"asks for {name}, which `doit train` does not follow"):
+            drawing.callbacks([], {name: value})
 
 
 # The build

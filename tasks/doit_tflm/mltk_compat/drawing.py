@@ -57,6 +57,7 @@ TRAINING = (
     "class_weights",
     "on_save_keras_model",
     "sample_weight",
+    "shuffle",
     "steps_per_epoch",
     "train_kwargs",
     "validation_split",
@@ -212,7 +213,10 @@ def build_model(given: Callable[[Any], Any], model: Loads, spec: object) -> Any:
     return given(model)
 
 
-def _is_nothing(value: Any) -> bool:
+def _is_nothing(name: str, value: Any) -> bool:
+    """Tell whether a property asks for no more than what training does."""
+    if name == "shuffle":
+        return value is None or value is True
     return value is None or (isinstance(value, (dict, list, int, float, str)) and not value)
 
 
@@ -231,7 +235,7 @@ def callbacks(given: Any, settings: Mapping[str, Any]) -> list[Any]:
     UserError
         If training would not be what the script asks for.
     """
-    unfollowed = [name for name in TRAINING if not _is_nothing(settings.get(name))]
+    unfollowed = [name for name in TRAINING if not _is_nothing(name, settings.get(name))]
     if unfollowed:
         fix = "train with MLTK and quantize here, or take it out"
         raise UserError(f"asks for {' and '.join(unfollowed)}, which `doit train` does not follow", fix=fix)
