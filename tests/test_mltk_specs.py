@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 
 from conftest import DODO, Project, Run
-from doit_tflm import archive, facets, parameters, samples
+from doit_tflm import TfliteModel, archive, facets, parameters, samples
 from doit_tflm.errors import UserError
 from doit_tflm.mltk_compat import drawing
 from doit_tflm.mltk_compat.mixins import ALL_MIXINS, Mixin
@@ -574,6 +574,20 @@ def test_an_archive_alone_is_built_by_the_script_in_it_when_it_is_named(
     assert quantize(project).stages == ["spec"]
     assert project.path("build/kws/kws.py").read_text() == edited
     assert not project.path("models/kws.py").exists()
+
+
+def test_a_dry_run_of_an_archive_alone_takes_the_script_in_it(make_project: Callable[..., Project]) -> None:
+    project = make_project(models=())
+    path, dry = project.path("models/kws.mltk.zip"), project.path("models/kws-test.mltk.zip")
+    path.parent.mkdir()
+    archive.update_members(path, {"kws.py": SPEC.encode(), "kws.keras": b"weights"})
+    before = path.read_bytes()
+    archive.update_members(dry, {"kws-test.keras": b"of a dry run"})
+    for model in ("kws-test", "models/kws-test.mltk.zip"):  # which has a script itself the second time
+        quantize(project, model)
+        assert TfliteModel(archive.read_member(dry, "kws-test.tflite") or b"").parameters["name"] == "kws"
+    assert archive.read_member(dry, "kws-test.py") == SPEC.encode()
+    assert path.read_bytes() == before
 
 
 def test_a_script_beside_its_archive_is_taken_before_the_one_in_it(kws: Project) -> None:

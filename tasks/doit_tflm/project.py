@@ -104,7 +104,9 @@ def _named(root: Path, name: str) -> str:
         config = read_config()
         known = [model_of(spec) for spec in config.specs()]
         found = next((one for one in (name, name.removesuffix(DRY_RUN)) if one in known), "")
-        return found or (name if config.spec_of(name).endswith(ARCHIVE) else "")
+        # An archive alone: the dry run's own has a script as well.
+        alone = (one for one in (name.removesuffix(DRY_RUN), name) if config.spec_of(one).endswith(ARCHIVE))
+        return found or next(alone, "")
 
 
 def _in_project(root: Path, name: str) -> Located:
@@ -207,7 +209,7 @@ def run_alone(
 
     name = found.trained_as
     return run_tasks(
-        lambda: tasks_of_training(found.script or found.archive, config, name, asked or {}),
+        lambda: tasks_of_training(config.spec_of(found.name), config, name, asked or {}),
         [f"{task}:{name}"],
         output,
     )
