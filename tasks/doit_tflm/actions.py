@@ -86,6 +86,17 @@ def run_aside(
     return POOL.run(call, arguments, log, progress)
 
 
+def _attempt(action: StageAction | Step, work: Callable[[], dict[str, Any]]) -> BaseFail | None:
+    """Do an action's work, and keep what comes of it; return what went wrong."""
+    try:
+        action.values = work()
+    except UserError as error:
+        return TaskFailed(str(error))
+    except KeyboardInterrupt:
+        sys.exit(f"interrupted in {action}; what was finished before is kept")
+    return None
+
+
 class StageAction(BaseAction):  # type: ignore[misc]
     """Runs a stage in a worker process and waits for it.
 
@@ -109,14 +120,11 @@ class StageAction(BaseAction):  # type: ignore[misc]
             What went wrong.
         """
         del out, err
-        try:
-            self.values = POOL.run(self.stage.call, self.stage.arguments, self.stage.log, _progress(self.stage))
-        except UserError as error:
-            return TaskFailed(str(error))
-        except KeyboardInterrupt:
-            sys.exit(f"interrupted in {self}; what was finished before is kept")
-        self.result = digest_bytes(json.dumps(self.values["outputs"], sort_keys=True).encode())
-        return None
+        stage = self.stage
+        failed = _attempt(self, lambda: POOL.run(stage.call, stage.arguments, stage.log, _progress(stage)))
+        if failed is None:
+            self.result = digest_bytes(json.dumps(self.values["outputs"], sort_keys=True).encode())
+        return failed
 
     def __str__(self) -> str:
         return f"{self.stage.model}: {self.stage.verb}"
@@ -183,13 +191,7 @@ class Step(BaseAction):  # type: ignore[misc]
             What went wrong.
         """
         del out, err
-        try:
-            self.values = self._work()
-        except UserError as error:
-            return TaskFailed(str(error))
-        except KeyboardInterrupt:
-            sys.exit(f"interrupted in {self}; what was finished before is kept")
-        return None
+        return _attempt(self, self._work)
 
     def __str__(self) -> str:
         return f"{self.subject}: {self.verb}"

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from doit_tflm.config import read_config
 from doit_tflm.errors import UserError
-from doit_tflm.order import Order, quantize
+from doit_tflm.order import AS_OBJECT, Order, quantize
 from doit_tflm.project import inside, locate, run_doit
 from doit_tflm.spec import ModelSpec
 
@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from doit_tflm.tflite_model import TfliteModel
 
 __all__ = ["evaluate_model", "load_model_spec", "quantize_model"]
-
-_AS_OBJECT = "tflite_model"
 
 
 def quantize_model(  # noqa: PLR0913, PLR0917 - MLTK's signature
@@ -71,7 +69,7 @@ def quantize_model(  # noqa: PLR0913, PLR0917 - MLTK's signature
     UserError
         If there is no such model, or a stage fails. What was built before stays.
     """
-    as_object = output == _AS_OBJECT
+    as_object = output == AS_OBJECT
     order = Order(
         model=model,
         output="" if as_object or output is None else str(output),

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from doit_tflm import archive
 from doit_tflm.config import ARCHIVE, DRY_RUN, read_config
 from doit_tflm.errors import UserError
-from doit_tflm.order import output_path
+from doit_tflm.order import AS_OBJECT, output_path
 from doit_tflm.project import locate
 
 if TYPE_CHECKING:
@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from doit_tflm.tflite_model import TfliteModel
 
 __all__ = ["summarize_model", "update_model_parameters"]
-
-_AS_OBJECT = "tflite_model"
 
 
 def summarize_model(model: str | Path, *, measure: bool = True) -> Summary:
@@ -85,13 +83,13 @@ def update_model_parameters(
         made, home, name = model, model.path, model.path.stem if model.path else "model"
     else:
         made, home, name = _with_home(model)
-    target = home if output is None or output == _AS_OBJECT else output_path(output, name)
+    target = home if output is None or output == AS_OBJECT else output_path(output, name)
     if target is None and output is None:
         raise UserError("this model came from no file", fix="name an output")
     is_changed = bool(params) or description is not None
     if is_changed:
         made.update_parameters(params or {}, description)
-    if output == _AS_OBJECT:
+    if output == AS_OBJECT:
         return made
     if output is None and home is not None and home.name.endswith(ARCHIVE):
         if is_changed:

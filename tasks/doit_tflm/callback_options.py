@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 from collections import UserDict
 from collections.abc import Mapping
 from typing import Any
 
-from doit_tflm.errors import UserError
+from doit_tflm.errors import UserError, did_you_mean
 
 __all__ = ["CALLBACKS", "CallbackOptions"]
 
@@ -93,8 +92,7 @@ class CallbackOptions(UserDict[str, Any]):
         """Check and set an option."""
         known = CALLBACKS[self.attribute][1]
         if key not in known:
-            near = difflib.get_close_matches(str(key), known, n=1)
-            fix = f"did you mean {near[0]!r}?" if near else f"use {', '.join(known)}"
+            fix = did_you_mean(key, known, f"use {', '.join(known)}")
             raise UserError(f"{self.attribute} has no option {key!r}", fix=fix)
         words = _wrong(key, value)
         if words:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields
@@ -10,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from doit_tflm.archive import member_digest
-from doit_tflm.errors import UserError
+from doit_tflm.errors import UserError, did_you_mean
 from doit_tflm.files import normalise
 from doit_tflm.firmware_settings import Firmware, parse_firmware
 
@@ -107,48 +106,45 @@ def read_config(root: str | Path = ".") -> Config:
     if not isinstance(table, dict):
         raise UserError(f"tool.doit-tflm is {table!r}", str(path), "write a table: [tool.doit-tflm]")
     known = [one.name for one in fields(Config)]
+    values: dict[str, Any] = {}
     for key, value in table.items():
         if key not in known:
-            near = difflib.get_close_matches(key, known, n=1)
-            fix = f"did you mean {near[0]!r}?" if near else f"use {', '.join(known)}"
+            fix = did_you_mean(key, known, f"use {', '.join(known)}")
             raise UserError(f"[tool.doit-tflm] has no setting {key!r}", str(path), fix)
         if key in _TABLES:
-            _TABLES[key](value, path)
+            values[key] = _TABLES[key](value, path)
         elif not isinstance(value, str) or not value:
             raise UserError(f"[tool.doit-tflm] {key} is {value!r}", str(path), 'give a path, e.g. "models"')
-    kept: dict[str, Any] = {key: value for key, value in table.items() if key in ("converter", "programs")}
-    if "samples" in table:
-        kept["samples"] = {model: normalise(file, root) for model, file in table["samples"].items()}
-    if "firmware" in table:
-        kept["firmware"] = parse_firmware(table["firmware"], path)
-    others = (*kept, "samples", "firmware")
-    paths: dict[str, Any] = {key: normalise(value, root) for key, value in table.items() if key not in others}
-    return Config(**paths, **kept)
+        else:
+            values[key] = value if key == "converter" else normalise(value, root)
+    return Config(**values)
 
 
-def _check_programs(value: Any, path: Path) -> None:
-    """Raise an error where programs are not lists of models."""
+def _programs(value: Any, path: Path) -> dict[str, list[str]]:
+    """Return the programs; raise an error where they are not lists of models."""
     fix = 'write a list of models for each program: app = ["kws", "sine"]'
     if not isinstance(value, dict):
         raise UserError(f"[tool.doit-tflm] programs is {value!r}", str(path), fix)
     for name, models in value.items():
         if not isinstance(models, list) or not models or not all(isinstance(model, str) for model in models):
             raise UserError(f"[tool.doit-tflm.programs] {name} is {models!r}", str(path), fix)
+    return value
 
 
-def _check_samples(value: Any, path: Path) -> None:
-    """Raise an error where samples are not a file for each model."""
+def _samples(value: Any, path: Path) -> dict[str, str]:
+    """Return the files of samples; raise an error where there is not one for each model."""
     if not isinstance(value, dict) or not all(isinstance(file, str) and file for file in value.values()):
         fix = 'write a table of files by model: [tool.doit-tflm.samples] kws = "data/kws.npz"'
         raise UserError(f"[tool.doit-tflm] samples is {value!r}", str(path), fix)
+    return {model: normalise(file, path.parent) for model, file in value.items()}
 
 
-_TABLES: dict[str, Callable[[Any, Path], object]] = {
-    "programs": _check_programs,
-    "samples": _check_samples,
+_TABLES: dict[str, Callable[[Any, Path], Any]] = {
+    "programs": _programs,
+    "samples": _samples,
     "firmware": parse_firmware,
 }
-"""What checks the settings that are no paths."""
+"""What checks and reads the settings that are tables."""
 
 
 def _load(path: Path) -> dict[str, Any]:

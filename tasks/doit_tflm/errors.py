@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-__all__ = ["UserError"]
+from collections.abc import Iterable
+
+__all__ = ["UserError", "did_you_mean"]
 
 
 class UserError(Exception):
@@ -37,3 +39,11 @@ class UserError(Exception):
     def at(self, where: str) -> UserError:
         """Return this error with a place, unless it has one."""
         return self if self.where else UserError(self.what, where, self.fix, self.detail)
+
+
+def did_you_mean(name: object, known: Iterable[str], otherwise: str) -> str:
+    """Return a fix for a name that is not known: the nearest that is, or what to say where none is near."""
+    from difflib import get_close_matches
+
+    near = get_close_matches(str(name), list(known), n=1)
+    return f"did you mean {near[0]!r}?" if near else otherwise

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
-from doit_tflm.errors import UserError
+from doit_tflm.errors import UserError, did_you_mean
 from doit_tflm.files import normalise
 
 __all__ = ["PLACEHOLDER", "Firmware", "Target", "parse_firmware", "tflm_options", "with_environment"]
@@ -112,8 +111,7 @@ def parse_firmware(table: Any, where: Path) -> Firmware:
     values: dict[str, Any] = {}
     for key, value in table.items():
         if key not in known:
-            near = difflib.get_close_matches(key, known, n=1)
-            fix = f"did you mean {near[0]!r}?" if near else f"use {', '.join(known)}"
+            fix = did_you_mean(key, known, f"use {', '.join(known)}")
             raise UserError(f"{_TABLE} has no setting {key!r}", str(where), fix)
         if key in _LISTS:
             if not isinstance(value, list) or not all(isinstance(one, str) and one for one in value):

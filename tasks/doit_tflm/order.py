@@ -29,8 +29,10 @@ from doit_tflm.worker import Progress
 if TYPE_CHECKING:
     from doit_tflm.once import Wanted
 
-__all__ = ["Order", "Quantized", "output_path", "quantize"]
+__all__ = ["AS_OBJECT", "Order", "Quantized", "output_path", "quantize"]
 
+AS_OBJECT = "tflite_model"
+"""The output, in MLTK's words, of who wants the model itself."""
 _WEIGHTS, _HISTORY = "train/weights/", "train/training-history.json"
 """Where an archive keeps the weights of a training's epochs."""
 
@@ -99,7 +101,6 @@ def quantize(order: Order, console: TextIO) -> Quantized:
     """
     if order.build and (order.weights or order.keras_model is not None):
         raise UserError("--build and weights exclude each other", fix="leave one out")
-    spec = order.model if isinstance(order.model, ModelSpec) else None
     found = _located(order.model)
     name = f"{found.name}{'.test' if found.is_test else ''}"
     output = output_path(order.output, name) if order.output else None
@@ -107,7 +108,7 @@ def quantize(order: Order, console: TextIO) -> Quantized:
         order = replace(order, weights=str(Path(order.weights).absolute()))
     if order.samples:
         order = replace(order, samples=str(Path(order.samples).absolute()))
-    if order.is_plain and spec is None and found.is_built_here:
+    if order.is_plain and found.is_built_here and not isinstance(order.model, ModelSpec):
         return _incrementally(order, found, output, console)
     return _once(order, found, output, console)
 

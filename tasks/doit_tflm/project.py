@@ -84,44 +84,40 @@ def locate(model: str | Path) -> Located:
     path = Path(model)
     if path.suffix != ".py" and not path.name.endswith(ARCHIVE):
         root = find_project(Path.cwd())
-        return _in_project(root, str(model))
+        found = _in_project(root, str(model))
+        if found is None:
+            raise _unknown(root, str(model).removesuffix(DRY_RUN))
+        return found
     if not path.exists():
         raise UserError("there is no such file", str(path))
     full = path.absolute()
     root = find_project(full.parent)
     stem = model_of(path.name)
-    if normalise(full.parent, root) == read_config(root).models_dir and _named(root, stem):
-        return _in_project(root, stem)
+    is_in_models = normalise(full.parent, root) == read_config(root).models_dir
+    found = _in_project(root, stem) if is_in_models else None
+    if found is not None:
+        return found
     # An archive has a specification of its own.
     script = str(path) if path.suffix == ".py" else ""
     archive = str(path.with_name(f"{stem}{ARCHIVE}"))
     return Located(Path.cwd(), stem.removesuffix(DRY_RUN), script, archive, is_built_here=False)
 
 
-def _named(root: Path, name: str) -> str:
-    """Return the project's model of a name, or of ``NAME-test``; empty if there is none."""
+def _in_project(root: Path, name: str) -> Located | None:
+    """Return the project's model of a name, or of ``NAME-test``; None if there is none."""
     with inside(root):
         config = read_config()
+        model = name.removesuffix(DRY_RUN)
         known = [model_of(spec) for spec in config.specs()]
-        found = next((one for one in (name, name.removesuffix(DRY_RUN)) if one in known), "")
+        scripts = [one for one in (name, model) if one in known]
         # An archive alone: the dry run's own has a script as well.
-        alone = (one for one in (name.removesuffix(DRY_RUN), name) if config.spec_of(one).endswith(ARCHIVE))
-        return found or next(alone, "")
-
-
-def _in_project(root: Path, name: str) -> Located:
-    found = _named(root, name) or model_names(root, [name.removesuffix(DRY_RUN)])[0]
-    with inside(root):
-        config = read_config()
-        spec = config.spec_of(found)
-    return Located(
-        root,
-        found,
-        spec if spec.endswith(".py") else "",
-        f"{config.models_dir}/{name}{ARCHIVE}",
-        is_built_here=True,
-        is_test=found != name,
-    )
+        alone = (one for one in (model, name) if config.spec_of(one).endswith(ARCHIVE))
+        found = scripts[0] if scripts else next(alone, "")
+    if not found:
+        return None
+    script = f"{config.models_dir}/{found}.py" if scripts else ""
+    archive = f"{config.models_dir}/{name}{ARCHIVE}"
+    return Located(root, found, script, archive, is_built_here=True, is_test=found != name)
 
 
 def model_names(root: Path, wanted: Sequence[str] = ()) -> list[str]:
@@ -138,8 +134,15 @@ def model_names(root: Path, wanted: Sequence[str] = ()) -> list[str]:
         alone = [name for name in wanted if config.spec_of(name).endswith(ARCHIVE)]
     for name in wanted:
         if name not in (*known, *alone):
-            raise UserError(f"there is no model {name!r}", str(root), f"there are {', '.join(known) or 'none'}")
+            raise _unknown(root, name)
     return list(dict.fromkeys(wanted)) or known
+
+
+def _unknown(root: Path, name: str) -> UserError:
+    """Return the error for a model that is not there."""
+    return UserError(
+        f"there is no model {name!r}", str(root), f"there are {', '.join(model_names(root)) or 'none'}"
+    )
 
 
 @contextmanager

@@ -39,11 +39,11 @@ class Reading:
     @contextmanager
     def paused(self) -> Iterator[None]:
         """Take no notes for the block."""
-        self._recorder.active = False
+        before, self._recorder.active = self._recorder.active, False
         try:
             yield
         finally:
-            self._recorder.active = True
+            self._recorder.active = before
 
     def inputs(self, *, whole: bool = False) -> dict[str, str | None]:
         """Return the files and directories that were read, by digest; None for a file written meanwhile.

@@ -7,12 +7,11 @@ TensorFlow's ``TFLiteConverter`` and ``TargetSpec``. TensorFlow itself accepts a
 from __future__ import annotations
 
 import copy
-import difflib
 from collections.abc import Callable, Iterable, Iterator, MutableMapping
 from functools import cache
 from typing import Any
 
-from doit_tflm.errors import UserError
+from doit_tflm.errors import UserError, did_you_mean
 
 __all__ = ["ConverterSettings"]
 
@@ -142,8 +141,7 @@ def _tensorflow_attribute(key: str, value: Any) -> Any:
     """Return the JSON form of a setting that only the installed TensorFlow knows."""
     known = _tensorflow_attributes()
     if key not in known:
-        near = difflib.get_close_matches(key, [*_DEFAULTS, *known], n=1)
-        fix = f"did you mean {near[0]!r}?" if near else f"use one of {', '.join(_DEFAULTS)}"
+        fix = did_you_mean(key, [*_DEFAULTS, *known], f"use one of {', '.join(_DEFAULTS)}")
         raise error(key, "is not a setting of the converter", fix)
     if key == "supported_types":
         types = _names(key, value, ("int8", "float16", "bfloat16", "float32"))

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from doit_tflm.callback_options import CALLBACKS, CallbackOptions
-from doit_tflm.errors import UserError
+from doit_tflm.errors import UserError, did_you_mean
 from doit_tflm.settings import ConverterSettings
 
 __all__ = ["HeaderSettings", "ModelSpec"]
@@ -228,8 +228,7 @@ class ModelSpec(_Fields):
             if not isinstance(value, str) or not value:
                 raise UserError(f"name is {value!r}, but must be a string", fix='give one, e.g. "kws"')
         elif key not in _Fields.__dataclass_fields__:
-            near = difflib.get_close_matches(key, attribute_names(), n=1)
-            fix = f"did you mean {near[0]!r}?" if near else "keep values of your own in module variables"
+            fix = did_you_mean(key, attribute_names(), "keep values of your own in module variables")
             raise UserError(f"a ModelSpec has no attribute {key!r}", fix=fix)
         else:
             value = _checked(key, value)

@@ -46,7 +46,7 @@ class Steps:
 
     def __init__(self, write: Callable[[str], object]) -> None:
         self._write = write
-        self._order: list[str] = []
+        self._tasks: Iterable[Any] = ()
         self._began: dict[str, float] = {}
         self._began_ns: dict[str, int] = {}
         self._idle: list[str] = []
@@ -54,8 +54,8 @@ class Steps:
         self._sizes: dict[str, Any] = {}
 
     def expect(self, tasks: Iterable[Any]) -> None:
-        """Take down in which order the tasks are, whichever ends first."""
-        self._order = [step.subject for step in map(step_of, tasks) if step]
+        """Keep the tasks, for their order: another one may end first."""
+        self._tasks = tasks
 
     def begin(self, task: Any) -> None:
         """Start the clock of a step."""
@@ -91,17 +91,18 @@ class Steps:
         """Write what is said once: notes, what was up to date, and the sizes of what was built."""
         for note in self._notes:
             self._write(f"firmware: {note}\n")
+        if not (self._idle or self._sizes):
+            return
+        order = [step.subject for step in map(step_of, self._tasks) if step]
         if self._idle:
             verb = "is" if len(self._idle) == 1 else "are"
-            self._write(f"firmware for {', '.join(sorted(self._idle, key=self._order.index))} {verb} up to date\n")
+            self._write(f"firmware for {', '.join(sorted(self._idle, key=order.index))} {verb} up to date\n")
         if self._sizes:
             from doit_tflm.sizes import compare, from_json, render
 
             rows = [
                 row
-                for target, (now, before) in sorted(
-                    self._sizes.items(), key=lambda item: self._order.index(item[0])
-                )
+                for target, (now, before) in sorted(self._sizes.items(), key=lambda item: order.index(item[0]))
                 for row in compare(target, from_json(now), from_json(before))
             ]
             self._write(f"\n{render(rows)}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib.util
 import inspect
 import math
@@ -15,7 +14,7 @@ from typing import Any
 
 from doit_tflm import train_state
 from doit_tflm.callback_options import CALLBACKS, CallbackOptions
-from doit_tflm.errors import UserError
+from doit_tflm.errors import UserError, did_you_mean
 from doit_tflm.keras_io import is_keras2
 from doit_tflm.spec import ModelSpec
 from doit_tflm.train_state import Progress
@@ -209,8 +208,7 @@ class Keeper:
         for attribute, callback in self._named.items():
             monitor = getattr(callback, "monitor", None)
             if monitor is not None and monitor not in logs:
-                near = difflib.get_close_matches(monitor, logs, n=1)
-                fix = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(sorted(logs))}"
+                fix = did_you_mean(monitor, logs, f"there are {', '.join(sorted(logs))}")
                 raise UserError(f"{attribute} monitors {monitor!r}, which there is not", fix=fix)
 
     def _end_epoch(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:

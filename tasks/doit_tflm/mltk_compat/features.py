@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import copy
-import difflib
 from typing import Any
 
-from doit_tflm.errors import UserError
+from doit_tflm.errors import UserError, did_you_mean
 
 __all__ = ["AudioFeatureGeneratorSettings"]
 
@@ -67,8 +66,7 @@ class AudioFeatureGeneratorSettings(dict[str, Any]):
     def __setattr__(self, name: str, value: Any) -> None:
         """Check and set a setting; it becomes a number of its default's type, as in MLTK."""
         if name not in _DEFAULTS:
-            near = difflib.get_close_matches(name, _DEFAULTS, n=1)
-            fix = f"did you mean {near[0]!r}?" if near else f"use {', '.join(_DEFAULTS)}"
+            fix = did_you_mean(name, _DEFAULTS, f"use {', '.join(_DEFAULTS)}")
             raise UserError(f"AudioFeatureGeneratorSettings has no setting {name!r}", fix=fix)
         number = type(_DEFAULTS[name])(value)
         if name in _POSITIVE and not 0 < number <= 10_000_000:

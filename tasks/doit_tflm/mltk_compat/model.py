@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import enum
 import os
 import sys
@@ -10,7 +9,7 @@ from collections.abc import Callable, Iterable
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
-from doit_tflm.errors import UserError
+from doit_tflm.errors import UserError, did_you_mean
 from doit_tflm.mltk_compat import drawing
 from doit_tflm.mltk_compat.absent import Absent, StandIn, needs_mltk
 from doit_tflm.mltk_compat.mixins import (
@@ -137,8 +136,7 @@ class MltkModel(ModelSpec):
         mixins = [mixin.__name__ for mixin in ALL_MIXINS if key in mixin.properties]
         if mixins == [DataGeneratorDatasetMixin.__name__]:
             mixins = [ImageDatasetMixin.__name__, AudioDatasetMixin.__name__]
-        near = difflib.get_close_matches(key, [*attribute_names(), *known], n=1)
-        fix = f"did you mean {near[0]!r}?" if near else "keep values of your own in module variables"
+        fix = did_you_mean(key, [*attribute_names(), *known], "keep values of your own in module variables")
         if mixins:
             fix = f"have the class inherit {' or '.join(mixins)}"
         return UserError(f"a {type(self).__name__} has no property {key!r}", fix=fix)
